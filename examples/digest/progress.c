@@ -1,0 +1,22 @@
+/* The progress line: a goroutine that waits for whatever comes first, the end or the next tick. */
+#include "pipeline.h"
+
+#include <stdio.h>
+
+static void show(struct tally *tally, int64_t start_ns, const char *end)
+{
+    double seconds = (double)(weft_now() - start_ns) / WEFT_SECOND;
+    double megabytes = (double)atomic_load(&tally->bytes) / 1e6;
+    fprintf(stderr, "\r%llu files, %.1f MB, %.0f MB/s\033[K%s", (unsigned long long)atomic_load(&tally->files), megabytes,
+            seconds > 0 ? megabytes / seconds : 0.0, end);
+    fflush(stderr);
+}
+
+void progress(struct tally *tally, weft_chan(char) finished)
+{
+    enum { FINISHED, TICK };
+    int64_t start_ns = weft_now();
+    while (weft_select([FINISHED] = weft_on_recv(finished, NULL), [TICK] = weft_on_timeout(100 * WEFT_MS)) == TICK)
+        show(tally, start_ns, "");
+    show(tally, start_ns, "\n");
+}

@@ -1,0 +1,10 @@
+/* weft.h — goroutines for C. */
+#ifndef WEFT_H
+#define WEFT_H
+#include "weft/go.h"
+#include "weft/chan.h"
+#include "weft/select.h"
+#include "weft/sync.h"
+#include "weft/time.h"
+#include "weft/debug.h"
+#endif

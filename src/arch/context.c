@@ -1,0 +1,38 @@
+/* context.c — the first context of a stack; the switch itself is assembly. */
+#include "arch/context.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Where a new context begins, in switch.S: calls the function in one register with the argument in the next. */
+void wi_context_start(void) __attribute__((visibility("hidden")));
+
+/* The assembly knows these offsets. */
+#if defined(__x86_64__)
+_Static_assert(sizeof(struct wi_saved) == 64 && offsetof(struct wi_saved, x87_control) == 4 &&
+                   offsetof(struct wi_saved, r15) == 8 && offsetof(struct wi_saved, rip) == 56,
+               "switch.S lays out struct wi_saved");
+#else
+_Static_assert(sizeof(struct wi_saved) == 176 && offsetof(struct wi_saved, x19) == 64 &&
+                   offsetof(struct wi_saved, x29) == 144 && offsetof(struct wi_saved, fpcr) == 160,
+               "switch.S lays out struct wi_saved");
+#endif
+
+void *wi_context_make(char *top, void (*entry)(void *argument), void *argument)
+{
+    struct wi_saved *saved = (struct wi_saved *)(void *)(top - sizeof *saved);
+    memset(saved, 0, sizeof *saved); /* a zero frame pointer ends the chain of frames */
+#if defined(__x86_64__)
+    __asm__ volatile("stmxcsr %0" : "=m"(saved->mxcsr));
+    __asm__ volatile("fnstcw %0" : "=m"(saved->x87_control));
+    saved->rbx = (uint64_t)(uintptr_t)entry;
+    saved->r12 = (uint64_t)(uintptr_t)argument;
+    saved->rip = (uint64_t)(uintptr_t)wi_context_start;
+#else
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved->fpcr));
+    saved->x19 = (uint64_t)(uintptr_t)entry;
+    saved->x20 = (uint64_t)(uintptr_t)argument;
+    saved->x30 = (uint64_t)(uintptr_t)wi_context_start;
+#endif
+    return saved;
+}

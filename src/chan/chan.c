@@ -1,0 +1,304 @@
+/* chan.c — channels: a lock, a buffer, a queue of waiting receivers and one of waiting senders.
+
+   A value goes straight from the sender's stack to the receiver's when the other side waits. The one that completes a waiter
+   has copied, unlinked and unlocked before it lets the waiter go; after that nothing of waiter or channel is touched, so that
+   a receiver may free the channel before the sender's call has returned. */
+#include "chan/chan.h"
+
+#include "mem/slab.h"
+#include "sched/enter.h"
+
+#include <stdlib.h>
+
+static struct wi_slab chans = {.name = "channels", .record_size = 128, .chunk_records = 2048};
+_Static_assert(sizeof(struct weft_chan_core) <= 128, "a channel fits its record");
+
+const struct wi_wait_kind wi_waits_for_send = {.text = "send on channel"};
+const struct wi_wait_kind wi_waits_for_recv = {.text = "receive on channel"};
+const struct wi_wait_kind wi_waits_for_ever = {.text = "NULL channel or empty select", .never_ends = true};
+
+void wi_chans_forget(void)
+{
+    wi_slab_forget(&chans);
+}
+
+void wi_chans_destroy(void)
+{
+    wi_slab_destroy(&chans);
+}
+
+/* ---- life ---- */
+
+weft_chan_core *weft_chan_core_make(size_t size, size_t capacity)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(size, capacity, &bytes) || bytes > PTRDIFF_MAX)
+        return NULL;
+    char *buffer = NULL;
+    if (bytes && !(buffer = malloc(bytes)))
+        return NULL;
+    void *list;
+    if (wi_slab_take(&chans, 1, &list) == 0) {
+        free(buffer);
+        return NULL;
+    }
+    weft_chan_core *c = list;
+    c->closed = false;
+    c->element_size = size;
+    c->capacity = capacity;
+    c->head = 0;
+    c->buffer = buffer;
+    c->receivers = c->senders = (struct wi_waitq){0};
+    wi_store_relaxed(&c->count, 0);
+    wi_store_release(&c->references, 1);
+    return c;
+}
+
+weft_chan_core *weft_chan_core_ref(weft_chan_core *c)
+{
+    if (c)
+        wi_add_relaxed(&c->references, 1);
+    return c;
+}
+
+void weft_chan_core_free(weft_chan_core *c)
+{
+    if (!c || wi_sub_acq_rel(&c->references, 1) != 1) /* the last one sees what the others did */
+        return;
+    wi_lock(&c->lock); /* what somebody completed may still be on its way out of the lock */
+    bool waited_on = c->receivers.first || c->senders.first;
+    char *buffer = c->buffer;
+    wi_unlock(&c->lock);
+    if (waited_on)
+        wi_fatal("free of a channel that goroutines wait on");
+    free(buffer);
+    c->next_free = NULL;
+    wi_slab_give(&chans, c, c);
+}
+
+size_t weft_chan_core_len(const weft_chan_core *c)
+{
+    return c ? wi_load_relaxed(&((weft_chan_core *)(uintptr_t)c)->count) : 0;
+}
+
+size_t weft_chan_core_cap(const weft_chan_core *c)
+{
+    return c ? c->capacity : 0;
+}
+
+/* ---- operations under the lock ---- */
+
+static inline char *slot(weft_chan_core *c, size_t index)
+{
+    return c->buffer + index * c->element_size;
+}
+
+/* Appends to the buffer, which has room. */
+static inline void put(weft_chan_core *c, const void *value)
+{
+    size_t count = wi_load_relaxed(&c->count);
+    size_t index = c->head + count;
+    if (index >= c->capacity)
+        index -= c->capacity;
+    if (c->element_size)
+        wi_chan_copy(slot(c, index), value, c->element_size);
+    wi_store_relaxed(&c->count, count + 1);
+}
+
+/* Takes the oldest out of the buffer, which is not empty. */
+static inline void get(weft_chan_core *c, void *value)
+{
+    if (value && c->element_size)
+        wi_chan_copy(value, slot(c, c->head), c->element_size);
+    c->head = c->head + 1 == c->capacity ? 0 : c->head + 1;
+    wi_bump(&c->count, (size_t)-1);
+}
+
+static inline void win(struct wi_waiter *w, bool ok)
+{
+    w->ok = ok;
+    if (w->winner)
+        *w->winner = w;
+}
+
+inline enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value, struct wi_waiter **ended)
+{
+    *ended = NULL;
+    if (WI_UNLIKELY(c->closed))
+        return WI_CHAN_CLOSED;
+    struct wi_waiter *receiver = c->receivers.first ? wi_waitq_claim(&c->receivers) : NULL;
+    if (receiver) {
+        if (receiver->value && c->element_size)
+            wi_chan_copy(receiver->value, value, c->element_size);
+        win(receiver, true);
+        *ended = receiver;
+        return WI_CHAN_DONE;
+    }
+    if (wi_load_relaxed(&c->count) == c->capacity)
+        return WI_CHAN_WAIT;
+    put(c, value);
+    return WI_CHAN_DONE;
+}
+
+inline enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value, struct wi_waiter **ended)
+{
+    *ended = NULL;
+    bool buffered = wi_load_relaxed(&c->count) != 0;
+    if (buffered)
+        get(c, value);
+    struct wi_waiter *sender = c->senders.first ? wi_waitq_claim(&c->senders) : NULL;
+    if (sender) { /* first in, first out: the buffer's oldest goes to us, the sender's to the buffer */
+        if (buffered)
+            put(c, sender->value);
+        else if (value && c->element_size)
+            wi_chan_copy(value, sender->value, c->element_size);
+        win(sender, true);
+        *ended = sender;
+        return WI_CHAN_DONE;
+    }
+    if (buffered)
+        return WI_CHAN_DONE;
+    if (!c->closed)
+        return WI_CHAN_WAIT;
+    if (value && c->element_size)
+        memset(value, 0, c->element_size);
+    return WI_CHAN_CLOSED;
+}
+
+/* ---- waiting ---- */
+
+static void block_for_ever(void)
+{
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    wi_wait_on(t, wi_waiting(t), &wi_waits_for_ever, NULL);
+    wi_park(t, wi_wait_commit_forever, NULL);
+    wi_leave(wi_self());
+}
+
+/* Waits in q; the lock is held and given up. Whether the operation succeeded. */
+static bool wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q, const struct wi_wait_kind *kind, void *value)
+{
+    struct wi_waiter w = {.g = wi_waiting(t), .value = value};
+    wi_waitq_push(q, &w);
+    wi_wait_on(t, w.g, kind, c);
+    wi_park(t, wi_wait_commit_unlock, &c->lock);
+    return w.ok;
+}
+
+int weft_chan_core_send(weft_chan_core *c, const void *value)
+{
+    if (WI_UNLIKELY(!c))
+        block_for_ever();
+    struct wi_thread *t = wi_enter_blocking();
+    if (WI_UNLIKELY(!t))
+        return -EDEADLK;
+    struct wi_waiter *ended;
+    wi_lock(&c->lock);
+    enum wi_chan_result result = wi_chan_send_locked(c, value, &ended);
+    if (result == WI_CHAN_WAIT) {
+        bool ok = wait_in(t, c, &c->senders, &wi_waits_for_send, (void *)(uintptr_t)value);
+        wi_leave(wi_self());
+        return ok ? 0 : -EPIPE;
+    }
+    wi_unlock(&c->lock);
+    wi_waiter_complete(t, ended);
+    wi_leave(t);
+    return result == WI_CHAN_DONE ? 0 : -EPIPE;
+}
+
+int weft_chan_core_recv_status(weft_chan_core *c, void *value)
+{
+    if (WI_UNLIKELY(!c))
+        block_for_ever();
+    struct wi_thread *t = wi_enter_blocking();
+    if (WI_UNLIKELY(!t))
+        return -EDEADLK;
+    struct wi_waiter *ended;
+    wi_lock(&c->lock);
+    enum wi_chan_result result = wi_chan_recv_locked(c, value, &ended);
+    if (result == WI_CHAN_WAIT) {
+        bool ok = wait_in(t, c, &c->receivers, &wi_waits_for_recv, value);
+        wi_leave(wi_self());
+        return ok ? 0 : -EPIPE;
+    }
+    wi_unlock(&c->lock);
+    wi_waiter_complete(t, ended);
+    wi_leave(t);
+    return result == WI_CHAN_DONE ? 0 : -EPIPE;
+}
+
+bool weft_chan_core_recv(weft_chan_core *c, void *value)
+{
+    return weft_chan_core_recv_status(c, value) == 0;
+}
+
+/* ---- without waiting ---- */
+
+int weft_chan_core_try_send(weft_chan_core *c, const void *value)
+{
+    if (!c)
+        return -EAGAIN;
+    struct wi_thread *t = wi_enter();
+    if (WI_UNLIKELY(!t))
+        return -EDEADLK;
+    struct wi_waiter *ended;
+    wi_lock(&c->lock);
+    enum wi_chan_result result = wi_chan_send_locked(c, value, &ended);
+    wi_unlock(&c->lock);
+    wi_waiter_complete(t, ended);
+    wi_leave(t);
+    return result == WI_CHAN_DONE ? 0 : result == WI_CHAN_CLOSED ? -EPIPE : -EAGAIN;
+}
+
+int weft_chan_core_try_recv(weft_chan_core *c, void *value)
+{
+    if (!c)
+        return -EAGAIN;
+    struct wi_thread *t = wi_enter();
+    if (WI_UNLIKELY(!t))
+        return -EDEADLK;
+    struct wi_waiter *ended;
+    wi_lock(&c->lock);
+    enum wi_chan_result result = wi_chan_recv_locked(c, value, &ended);
+    wi_unlock(&c->lock);
+    wi_waiter_complete(t, ended);
+    wi_leave(t);
+    return result == WI_CHAN_DONE ? 0 : result == WI_CHAN_CLOSED ? -EPIPE : -EAGAIN;
+}
+
+/* ---- close ---- */
+
+int weft_chan_core_close(weft_chan_core *c)
+{
+    if (!c)
+        wi_fatal("close of a NULL channel");
+    struct wi_thread *t = wi_enter();
+    if (!t)
+        return -EDEADLK;
+    wi_lock(&c->lock);
+    if (c->closed) {
+        wi_unlock(&c->lock);
+        wi_leave(t);
+        return -EPIPE;
+    }
+    c->closed = true;
+    struct wi_waiter *list = NULL, **end = &list;
+    for (struct wi_waiter *w; (w = wi_waitq_claim(&c->receivers)); end = &w->next) {
+        if (w->value && c->element_size)
+            memset(w->value, 0, c->element_size);
+        win(w, false);
+        *end = w;
+    }
+    for (struct wi_waiter *w; (w = wi_waitq_claim(&c->senders)); end = &w->next) {
+        win(w, false);
+        *end = w;
+    }
+    *end = NULL;
+    wi_unlock(&c->lock);
+    for (struct wi_waiter *next; list; list = next) {
+        next = list->next;
+        wi_waiter_complete(t, list);
+    }
+    wi_leave(t);
+    return 0;
+}

@@ -1,0 +1,106 @@
+/* chan.h — the channel's struct and its operations under the lock, for chan.c and select.c.
+
+   Invariants, as in Go's chan.c:
+     - at least one of receivers and senders is empty, but for a goroutine that waits on one channel with both a send and a
+       receive of one select
+     - 0 < count: no receiver waits;  count < capacity: no sender waits (unless its wait is claimed by somebody else)
+   Records are type-stable: wi_unlock looks at the lock after the channel may have been freed by who it let proceed. */
+#ifndef WI_CHAN_H
+#define WI_CHAN_H
+
+#include "sched/waiter.h"
+#include "weft/chan.h"
+#include "weft/select.h"
+
+#include <string.h>
+
+/* One goroutine (or thread) that waits on one channel; on its stack. */
+struct wi_waiter {
+    struct wi_waiter *next, *previous; /* [chan lock] */
+    struct wi_goroutine *g;            /* [const] */
+    uint64_t ticket;                   /* [const] of the wait, see waiter.h; 0: exclusive */
+    void *value;                       /* [const] where to receive into (may be NULL), or what to send */
+    struct wi_waiter **winner;         /* [const] select: set to the waiter whose operation was carried out */
+    uint32_t index;                    /* [const] select: the case */
+    bool ok;                           /* [who claimed it] the operation succeeded; false: the channel was closed */
+    bool queued;                       /* [chan lock] */
+};
+
+struct wi_waitq {
+    struct wi_waiter *first, *last;
+};
+
+struct weft_chan_core {
+    void *next_free;              /* slab link: first */
+    struct wi_lock lock;
+    _Atomic uint32_t references;
+    bool closed;                  /* [lock] */
+    size_t element_size;          /* [const] */
+    size_t capacity;              /* [const] */
+    _Atomic size_t count;         /* [stores: lock; loads: all] elements buffered */
+    size_t head;                  /* [lock] index of the oldest */
+    char *buffer;                 /* [const; contents: lock] capacity elements */
+    struct wi_waitq receivers;    /* [lock] */
+    struct wi_waitq senders;      /* [lock] */
+};
+
+static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)
+{
+    w->next = NULL;
+    w->previous = q->last;
+    *(q->last ? &q->last->next : &q->first) = w;
+    q->last = w;
+    w->queued = true;
+}
+
+static inline void wi_waitq_remove(struct wi_waitq *q, struct wi_waiter *w)
+{
+    if (!w->queued)
+        return;
+    *(w->previous ? &w->previous->next : &q->first) = w->next;
+    *(w->next ? &w->next->previous : &q->last) = w->previous;
+    w->queued = false;
+}
+
+/* Takes the first waiter whose wait can still be ended off the queue; it is claimed then. */
+static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
+{
+    for (struct wi_waiter *w; (w = q->first);) {
+        q->first = w->next;
+        *(w->next ? &w->next->previous : &q->last) = NULL;
+        w->queued = false;
+        if (wi_wait_claim(w->g, w->ticket))
+            return w;
+    }
+    return NULL;
+}
+
+static inline void wi_chan_copy(void *to, const void *from, size_t size)
+{
+    if (size == sizeof(uint64_t))
+        memcpy(to, from, sizeof(uint64_t));
+    else if (size == sizeof(uint32_t))
+        memcpy(to, from, sizeof(uint32_t));
+    else
+        memcpy(to, from, size);
+}
+
+/* What an operation under the lock came to. */
+enum wi_chan_result { WI_CHAN_DONE, WI_CHAN_CLOSED, WI_CHAN_WAIT };
+
+/* Sends or receives if that is possible now. *ended is a waiter whose operation that carried out, or NULL: to be completed by
+   wi_waiter_complete after unlocking. The lock is held. */
+enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value, struct wi_waiter **ended);
+enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value, struct wi_waiter **ended);
+
+static inline void wi_waiter_complete(struct wi_thread *t, struct wi_waiter *w)
+{
+    if (w)
+        wi_wait_complete(t, w->g, w->ticket);
+}
+
+extern const struct wi_wait_kind wi_waits_for_send, wi_waits_for_recv, wi_waits_for_ever;
+void wi_chans_forget(void);
+void wi_chans_destroy(void);
+
+#endif

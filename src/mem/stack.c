@@ -1,0 +1,449 @@
+/* stack.c — the arena that goroutine stacks come from.
+
+   Chunks of 64 MiB to 1 GiB of address space are reserved as needed, each for slots of one class. A slot is
+     unopened   it has no guard yet; slots are opened in order, up to 64 at a time, and become cold
+     cold       guarded; no page of it is touched, so it has no descriptor; a bit in the chunk's head stands for it
+     hot        has its descriptor and pages; in the class's free list
+     in use     taken; maybe in a worker's cache
+   Equations, under the class's lock: opened slots = cold + hot + in use (+ those that a call is moving);
+   chunk->cold_count = bits set in chunk->cold; a chunk is in class->with_cold exactly when it has a cold slot.
+
+   A chunk's head, at its lowest page, takes a bit a slot and is the only thing that opening writes: an opened slot costs its
+   share of page tables and not a page.
+
+   Two locks a class: opening holds open_lock through its system calls, so that who comes meanwhile waits for what is being
+   opened instead of reserving more; lock is held for moments. Order: open_lock, lock, chunks_lock.
+
+   Pages go back when more stacks are hot than both keep_hot and the number in use: half of what a program held can come and
+   go without page faults, and one that had a big moment keeps some 1,000 stacks. Giving k stacks releases 2 k at most (or
+   RELEASE_LEAST), so that no call takes long, yet the surplus shrinks as fast as it grew. */
+#define _GNU_SOURCE
+#include "mem/stack.h"
+
+#include "base/fatal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIN_CLASS 16
+#define MAX_CLASS 30
+#define CHUNKS 8192                       /* of 1 GiB: 8 TiB of stacks */
+#define CHUNK_FIRST ((size_t)64 << 20)    /* the size of a class's first chunk; each further one is twice as large ... */
+#define CHUNK_LAST ((size_t)1 << 30)      /* ... up to this */
+#define OPEN_FIRST 8                      /* a small program shall not pay for 64 guards */
+#define BATCH 64                          /* slots opened at once; stacks given back in one go */
+#define RELEASE_LEAST 32                  /* fewer are not worth a look for neighbours */
+#define COLOURS 16                        /* different distances of descriptors from their slot's end, in cache lines */
+#define DESCRIPTOR_SPACE ((sizeof(struct wi_stack) + WI_CACHE_LINE - 1) & -(size_t)WI_CACHE_LINE) /* frames start below it */
+
+struct chunk {
+    char *slots;                         /* [const] the first slot */
+    size_t size;                         /* [const] of the whole reservation, this head included */
+    uint32_t slot_count;                 /* [const] */
+    uint32_t guard;                      /* [const] bytes at each slot's low end */
+    uint32_t size_class;                 /* [const] */
+    uint32_t index;                      /* [const] in chunks */
+    _Atomic uint32_t opened;             /* [atomic; stores: open_lock and lock] slots below this are opened */
+    uint32_t cold_count;                 /* [lock] */
+    uint32_t lowest;                     /* [lock] no word of cold below this one has a bit set */
+    struct chunk *next_with_cold;        /* [lock] */
+    _Atomic uint64_t cold[];             /* [atomic; stores: lock] a bit a slot */
+};
+
+struct class {
+    struct wi_lock lock;
+    struct wi_stack *hot;    /* [lock] last in, first out */
+    size_t hot_count;        /* [lock] */
+    size_t in_use;           /* [lock] */
+    struct chunk *with_cold; /* [lock] */
+    _Alignas(WI_CACHE_LINE) struct wi_lock open_lock;
+    struct chunk *opening;   /* [open_lock] the chunk that may have unopened slots */
+    size_t next_size;        /* [open_lock] what the next chunk shall have; 0: CHUNK_FIRST */
+    size_t opened;           /* [open_lock] slots in all chunks */
+};
+
+static struct class classes[MAX_CLASS + 1 - MIN_CLASS];
+static struct wi_lock chunks_lock;
+static _Atomic(struct chunk *) chunks[CHUNKS]; /* [atomic; stores: chunks_lock] never changed once set, until destroy */
+static _Atomic uint32_t chunk_count;           /* [atomic; stores: chunks_lock] */
+
+/* ---- geometry ---- */
+
+size_t wi_stack_guard_size(void)
+{
+    static _Atomic size_t known; /* [atomic] 0 until the first call */
+    size_t size = wi_load_relaxed(&known);
+    if (WI_LIKELY(size != 0))
+        return size;
+#if defined(__aarch64__)
+    size = (size_t)64 << 10;
+#else
+    size = (size_t)16 << 10;
+#endif
+    size_t page = wi_os_page_size(), none = 0;
+    if (size < page)
+        size = page;
+    const char *wish = secure_getenv("WEFT_GUARD_SIZE");
+    bool bad = false;
+    if (wish && *wish) {
+        char *end;
+        unsigned long bytes = strtoul(wish, &end, 10);
+        bad = *end || *wish < '0' || *wish > '9' || bytes == 0 || bytes % page || bytes > WI_STACK_MAX_SIZE / 2;
+        size = bad ? size : bytes;
+    }
+    if (!wi_cas_relaxed(&known, &none, size))
+        return none;
+    if (bad)
+        wi_report("WEFT_GUARD_SIZE=%s is ignored: it may be a multiple of %zu up to %zu", wish, page, WI_STACK_MAX_SIZE / 2);
+    return size;
+}
+
+/* The class whose slots have size bytes; 0 when there is none. */
+static unsigned class_of(size_t size)
+{
+    size_t least = 2 * wi_stack_guard_size();
+    if (size == 0)
+        size = WI_STACK_DEFAULT_SIZE;
+    if (size < least)
+        size = least;
+    if (size > WI_STACK_MAX_SIZE)
+        return 0;
+    return size <= WI_STACK_MIN_SIZE ? MIN_CLASS : (unsigned)(64 - __builtin_clzl(size - 1));
+}
+
+/* A slot of a chunk. */
+struct place {
+    struct chunk *chunk;
+    uint32_t slot;
+};
+
+static char *slot_start(struct place place)
+{
+    return place.chunk->slots + ((size_t)place.slot << place.chunk->size_class);
+}
+
+/* Where the slot's descriptor lies. */
+static struct wi_stack *stack_at(struct place place)
+{
+    char *end = slot_start(place) + ((size_t)1 << place.chunk->size_class);
+    return (struct wi_stack *)(end - DESCRIPTOR_SPACE - place.slot % COLOURS * WI_CACHE_LINE);
+}
+
+static struct place place_of(const struct wi_stack *stack)
+{
+    struct chunk *chunk = wi_load_relaxed(&chunks[stack->chunk]);
+    return (struct place){chunk, (uint32_t)((uintptr_t)((const char *)stack - chunk->slots) >> chunk->size_class)};
+}
+
+/* ---- cold slots ---- */
+
+static bool is_cold(struct place place)
+{
+    return wi_load_relaxed(&place.chunk->cold[place.slot / 64]) >> place.slot % 64 & 1;
+}
+
+/* class->lock is held. */
+static void set_cold(struct class *class, struct place place)
+{
+    struct chunk *chunk = place.chunk;
+    uint32_t word = place.slot / 64;
+    WI_CHECK(!is_cold(place));
+    wi_bump(&chunk->cold[word], UINT64_C(1) << place.slot % 64);
+    if (word < chunk->lowest)
+        chunk->lowest = word;
+    if (chunk->cold_count++ == 0) {
+        chunk->next_with_cold = class->with_cold;
+        class->with_cold = chunk;
+    }
+}
+
+/* Takes a slot that is cold; it has no descriptor yet. False when there is none. class->lock is held. */
+static bool take_cold(struct class *class, struct place *place)
+{
+    struct chunk *chunk = class->with_cold;
+    if (!chunk)
+        return false;
+    uint64_t word;
+    while ((word = wi_load_relaxed(&chunk->cold[chunk->lowest])) == 0)
+        chunk->lowest++;
+    wi_store_relaxed(&chunk->cold[chunk->lowest], word & (word - 1));
+    if (--chunk->cold_count == 0)
+        class->with_cold = chunk->next_with_cold;
+    *place = (struct place){chunk, chunk->lowest * 64 + (uint32_t)__builtin_ctzl(word)};
+    return true;
+}
+
+/* ---- chunks; the class's open_lock is held ---- */
+
+static bool publish(struct chunk *chunk)
+{
+    wi_lock(&chunks_lock);
+    uint32_t count = wi_load_relaxed(&chunk_count);
+    if (count < CHUNKS) {
+        chunk->index = count;
+        wi_store_relaxed(&chunks[count], chunk);
+        wi_store_release(&chunk_count, count + 1); /* pairs with the acquire in wi_stack_find */
+    }
+    wi_unlock(&chunks_lock);
+    return count < CHUNKS;
+}
+
+/* Reserves a chunk: of the size that is due, else as large as can be had, down to one slot. */
+static bool add_chunk(struct class *class, unsigned size_class)
+{
+    size_t slot = (size_t)1 << size_class, page = wi_os_page_size();
+    size_t due = class->next_size ? class->next_size : CHUNK_FIRST;
+    if (due < slot)
+        due = slot;
+    for (size_t size = due; size >= slot; size /= 2) {
+        size_t words = ((size >> size_class) + 63) / 64;
+        size_t head = (sizeof(struct chunk) + words * sizeof(uint64_t) + page - 1) & ~(page - 1);
+        struct chunk *chunk = wi_os_reserve(head + size, 0);
+        if (!chunk)
+            continue;
+        chunk->slots = (char *)chunk + head;
+        chunk->size = head + size;
+        chunk->slot_count = (uint32_t)(size >> size_class);
+        chunk->guard = (uint32_t)wi_stack_guard_size();
+        chunk->size_class = size_class;
+        if (!publish(chunk)) {
+            wi_os_unmap(chunk, chunk->size);
+            return false;
+        }
+        class->opening = chunk;
+        class->next_size = due < CHUNK_LAST ? 2 * due : CHUNK_LAST;
+        return true;
+    }
+    return false;
+}
+
+/* Opens some slots: 0, or a negative errno and there are none to be had. */
+static int open_slots(struct class *class, unsigned size_class)
+{
+    struct chunk *chunk = class->opening;
+    if (!chunk || wi_load_relaxed(&chunk->opened) == chunk->slot_count) {
+        if (!add_chunk(class, size_class))
+            return -ENOMEM;
+        chunk = class->opening;
+    }
+    uint32_t opened = wi_load_relaxed(&chunk->opened), left = chunk->slot_count - opened;
+    uint32_t n = class->opened < OPEN_FIRST ? OPEN_FIRST : class->opened < BATCH ? (uint32_t)class->opened : BATCH;
+    n = n < left ? n : left;
+    size_t slot = (size_t)1 << size_class;
+    int error;
+    while ((error = wi_os_guard(chunk->slots + opened * slot, chunk->guard, slot, n)) < 0 && n > 1)
+        n /= 2; /* near the limit of mappings */
+    if (error < 0)
+        return error;
+    wi_lock(&class->lock);
+    for (uint32_t i = 0; i < n; i++)
+        set_cold(class, (struct place){chunk, opened + i});
+    wi_store_release(&chunk->opened, opened + n); /* pairs with the acquire in wi_stack_find */
+    wi_unlock(&class->lock);
+    class->opened += n;
+    return 0;
+}
+
+/* ---- taking ---- */
+
+struct haul {
+    struct wi_stack *hot; /* a list */
+    unsigned count;       /* of both kinds */
+    unsigned cold_count;
+    struct place cold[BATCH];
+};
+
+/* Brings the haul to n stacks, as far as that can be done without a system call. */
+static void take_ready(struct class *class, unsigned n, struct haul *haul)
+{
+    unsigned before = haul->count;
+    wi_lock(&class->lock);
+    for (struct wi_stack *stack; haul->count < n && (stack = class->hot); haul->count++) {
+        class->hot = stack->next;
+        class->hot_count--;
+        stack->next = haul->hot;
+        haul->hot = stack;
+    }
+    for (; haul->count < n && take_cold(class, &haul->cold[haul->cold_count]); haul->count++)
+        haul->cold_count++;
+    class->in_use += haul->count - before;
+    wi_unlock(&class->lock);
+}
+
+/* Touches the slot's top page for the first time: outside all locks. */
+static struct wi_stack *make_descriptor(struct place place)
+{
+    struct wi_stack *stack = stack_at(place);
+    *stack = (struct wi_stack){.low = slot_start(place) + place.chunk->guard,
+                               .size_class = (uint8_t)place.chunk->size_class,
+                               .chunk = place.chunk->index};
+    wi_sanitizer_stack_first_use(&stack->side, stack->low, wi_stack_top(stack));
+    return stack;
+}
+
+struct wi_stack *wi_stack_take(size_t size, unsigned n, int *error)
+{
+    unsigned size_class = class_of(size);
+    if (size_class == 0) {
+        *error = -EINVAL;
+        return NULL;
+    }
+    struct class *class = &classes[size_class - MIN_CLASS];
+    struct haul haul;
+    haul.hot = NULL;
+    haul.count = haul.cold_count = 0;
+    n = n < BATCH ? n : BATCH;
+    take_ready(class, n, &haul);
+    int failure = 0;
+    if (haul.count < n) {
+        wi_lock(&class->open_lock);
+        for (;;) {
+            take_ready(class, n, &haul); /* first of all what was opened while this thread waited */
+            if (haul.count == n || (failure = open_slots(class, size_class)) < 0)
+                break;
+        }
+        wi_unlock(&class->open_lock);
+    }
+    for (unsigned i = 0; i < haul.cold_count; i++) {
+        struct wi_stack *stack = make_descriptor(haul.cold[i]);
+        stack->next = haul.hot;
+        haul.hot = stack;
+    }
+    if (!haul.hot)
+        *error = failure;
+    return haul.hot;
+}
+
+/* ---- giving back ---- */
+
+/* How many hot stacks may stay however few are in use: 1,024; above the default size fewer, as each may be dirty all over. */
+static size_t keep_hot(unsigned size_class)
+{
+    unsigned above = size_class > 18 ? size_class - 18 : 0;
+    return above < 7 ? (size_t)1024 >> above : 8;
+}
+
+/* How many stacks to release after k were given. The class's lock is held. */
+static unsigned surplus(const struct class *class, unsigned size_class, unsigned k)
+{
+    size_t keep = keep_hot(size_class);
+    keep = class->in_use > keep ? class->in_use : keep;
+    if (class->hot_count < keep + RELEASE_LEAST)
+        return 0;
+    size_t most = 2 * k > RELEASE_LEAST ? 2 * k : RELEASE_LEAST;
+    return (unsigned)(class->hot_count - keep < most ? class->hot_count - keep : most);
+}
+
+/* Gives the pages of n stacks that nobody has to the kernel, neighbours by one call. The slots are cold then. */
+static void release(struct class *class, struct wi_stack **stacks, unsigned n)
+{
+    struct place places[2 * BATCH];
+    for (unsigned i = 1; i < n; i++) { /* sort by address: insertion will do for so few */
+        struct wi_stack *stack = stacks[i];
+        unsigned j = i;
+        for (; j > 0 && stacks[j - 1] > stack; j--)
+            stacks[j] = stacks[j - 1];
+        stacks[j] = stack;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        places[i] = place_of(stacks[i]);
+        wi_sanitizer_stack_discard(&stacks[i]->side);
+    }
+    for (unsigned i = 0, end; i < n; i = end) {
+        struct chunk *chunk = places[i].chunk;
+        for (end = i + 1; end < n && places[end].chunk == chunk && places[end].slot == places[end - 1].slot + 1; end++)
+            ;
+        char *low = slot_start(places[i]) + chunk->guard;
+        char *high = slot_start(places[end - 1]) + ((size_t)1 << chunk->size_class);
+        wi_os_release(low, (size_t)(high - low)); /* refused: locked memory stays resident, and nothing else changes */
+    }
+    wi_lock(&class->lock);
+    for (unsigned i = 0; i < n; i++)
+        set_cold(class, places[i]);
+    wi_unlock(&class->lock);
+}
+
+void wi_stack_give(struct wi_stack *list)
+{
+    while (list) {
+        unsigned size_class = list->size_class, k = 1, n;
+        struct class *class = &classes[size_class - MIN_CLASS];
+        struct wi_stack *first = list, *last = list, *released[2 * BATCH];
+        for (; k < BATCH && last->next && last->next->size_class == size_class; k++)
+            last = last->next;
+        list = last->next;
+        wi_lock(&class->lock);
+        last->next = class->hot;
+        class->hot = first;
+        class->hot_count += k;
+        class->in_use -= k;
+        n = surplus(class, size_class, k);
+        for (unsigned i = 0; i < n; i++) {
+            released[i] = class->hot;
+            class->hot = class->hot->next;
+        }
+        class->hot_count -= n;
+        wi_unlock(&class->lock);
+        if (n > 0)
+            release(class, released, n);
+    }
+}
+
+/* ---- looking ---- */
+
+struct wi_stack *wi_stack_find(const void *address, bool *in_guard)
+{
+    *in_guard = false;
+    uint32_t count = wi_load_acquire(&chunk_count); /* pairs with the release in publish */
+    for (uint32_t i = 0; i < count; i++) {
+        struct chunk *chunk = wi_load_relaxed(&chunks[i]);
+        uintptr_t offset = (uintptr_t)address - (uintptr_t)chunk->slots;
+        if (offset >> chunk->size_class >= chunk->slot_count)
+            continue;
+        struct place place = {chunk, (uint32_t)(offset >> chunk->size_class)};
+        if (place.slot >= wi_load_acquire(&chunk->opened) || is_cold(place)) /* pairs with the release in open_slots */
+            return NULL;
+        *in_guard = (const char *)address - slot_start(place) < (ptrdiff_t)chunk->guard;
+        return stack_at(place);
+    }
+    return NULL;
+}
+
+void wi_stack_each(void (*fn)(struct wi_stack *stack, void *argument), void *argument)
+{
+    uint32_t count = wi_load_acquire(&chunk_count); /* pairs with the release in publish */
+    for (uint32_t i = 0; i < count; i++) {
+        struct chunk *chunk = wi_load_relaxed(&chunks[i]);
+        uint32_t opened = wi_load_acquire(&chunk->opened); /* pairs with the release in open_slots */
+        for (struct place place = {chunk, 0}; place.slot < opened; place.slot++)
+            if (!is_cold(place))
+                fn(stack_at(place), argument);
+    }
+}
+
+/* ---- the end ---- */
+
+static void discard(struct wi_stack *stack, void *argument)
+{
+    (void)argument;
+    wi_sanitizer_stack_discard(&stack->side);
+}
+
+void wi_stack_destroy(void)
+{
+    wi_stack_each(discard, NULL);
+    for (uint32_t i = 0; i < wi_load_relaxed(&chunk_count); i++) {
+        struct chunk *chunk = wi_load_relaxed(&chunks[i]);
+        wi_os_unguarded(wi_load_relaxed(&chunk->opened));
+        wi_os_unmap(chunk, chunk->size);
+    }
+    wi_stack_forget();
+}
+
+void wi_stack_forget(void)
+{
+    memset(classes, 0, sizeof classes);
+    wi_store_relaxed(&chunk_count, 0);
+    chunks_lock = (struct wi_lock){0};
+}

@@ -1,0 +1,35 @@
+/* membarrier.c — a full barrier in every thread of the process that runs, so that the other side needs no fence. */
+#define _GNU_SOURCE
+#include "base/fatal.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+bool wi_os_membarrier_works;
+
+bool wi_os_membarrier_init(void)
+{
+    int saved = errno;
+    /* A kernel that registers can still be made to refuse the barrier (seccomp), so one is tried. */
+    wi_os_membarrier_works = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+                             syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+    errno = saved;
+    return wi_os_membarrier_works;
+}
+
+void wi_os_barrier_heavy(void)
+{
+    if (!wi_os_membarrier_works) {
+        wi_fence_seq_cst(); /* pairs with the fence on the light side */
+        return;
+    }
+    int saved = errno;
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        wi_fatal("the kernel refuses membarrier, which it granted before: %s (a seccomp filter must allow it)",
+                 strerror(errno));
+    errno = saved;
+}

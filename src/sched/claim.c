@@ -1,0 +1,199 @@
+/* claim.c — who has which worker.
+
+   A worker changes hands in five ways, all but the first under wi_sched.lock:
+     taken back   its thread enters weft while somebody asks: ASKED(T, A) -> OWNED(T)      (wi_enter_slow)
+     taken        the monitor finds T blocked or hogging:     OWNED(T) -> ASKED -> OWNED(other)   (wi_take)
+     swapped      an idle thread with a worker finds T busy in user code with work queued: takes T's worker and leaves its
+                  own, empty, one in exchange                                              (wi_swap_workers)
+     given        by its own thread, from inside                                           (wi_hand_off, wi_release_worker)
+     got          by a thread without one: OWNED from the idle list                        (wi_reattach, idle.c)
+   A thread that lost its worker in user code runs on; it notices at its next call. */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+void wi_set_detached(struct wi_thread *t, enum wi_detached why)
+{
+    if (t->detached == WI_DETACHED_BLOCKED)
+        wi_bump(&wi_sched.n_blocked, -1U);
+    else if (t->detached == WI_DETACHED_HOG)
+        wi_bump(&wi_sched.n_hogs, -1U);
+    t->detached = (uint8_t)why;
+    if (why == WI_DETACHED_BLOCKED)
+        wi_bump(&wi_sched.n_blocked, 1);
+    else if (why == WI_DETACHED_HOG)
+        wi_bump(&wi_sched.n_hogs, 1);
+}
+
+/* Asks for w on behalf of number asker: true when its thread is outside weft and w's claim is now `then`. */
+static bool ask(struct wi_worker *w, struct wi_thread *victim, uint32_t asker, uint64_t then)
+{
+    uint64_t claim = WI_CLAIM_OWNED(victim), asked = WI_CLAIM_ASKED(victim, asker);
+    if (!wi_cas_acq_rel(&w->claim, &claim, asked))
+        return false;
+    wi_os_barrier_heavy(); /* the victim's epoch is visible to us, or the victim sees that we asked */
+    bool outside = (wi_load_acquire(&victim->epoch) & 1) == 0; /* pairs with wi_leave: we see all it did to the worker */
+    claim = asked;
+    if (outside && wi_cas_acq_rel(&w->claim, &claim, then))
+        return true;
+    claim = asked;
+    wi_cas_acq_rel(&w->claim, &claim, WI_CLAIM_OWNED(victim)); /* fails when the victim took it back itself */
+    return false;
+}
+
+bool wi_take(struct wi_worker *w, struct wi_thread *victim, struct wi_thread *taker, enum wi_detached why)
+{
+    if (!ask(w, victim, WI_ASKER_MONITOR, WI_CLAIM_OWNED(taker)))
+        return false;
+    wi_lock(&wi_sched.lock);
+    if (wi_load_relaxed(&victim->worker) == w) { /* else it has noticed, and looked after itself */
+        wi_store_relaxed(&victim->worker, NULL);
+        wi_set_detached(victim, why);
+    }
+    wi_unlock(&wi_sched.lock);
+    wi_assign(w, taker);
+    return true;
+}
+
+bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread *victim)
+{
+    struct wi_worker *mine = wi_load_relaxed(&t->worker);
+    if (!ask(w, victim, t->number, WI_CLAIM_OWNED(t)))
+        return false;
+    wi_lock(&wi_sched.lock);
+    wi_store_relaxed(&t->worker, w);
+    if (wi_load_relaxed(&victim->worker) == w) {
+        wi_store_release(&mine->claim, WI_CLAIM_OWNED(victim)); /* pairs with the acquire in wi_enter */
+        wi_store_release(&victim->worker, mine);                /* likewise */
+    } else { /* it has noticed and looked after itself */
+        wi_store_release(&mine->claim, WI_CLAIM_FREE);
+        mine->next_idle = wi_sched.idle_workers;
+        wi_sched.idle_workers = mine;
+        wi_add_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+    }
+    wi_unlock(&wi_sched.lock);
+    return true;
+}
+
+void wi_assign(struct wi_worker *w, struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    wi_store_release(&w->claim, WI_CLAIM_OWNED(t));
+    wi_store_release(&t->worker, w);
+    wi_unlock(&wi_sched.lock);
+    wi_thread_wake(t);
+}
+
+bool wi_hand_off(struct wi_thread *t, enum wi_detached why)
+{
+    struct wi_thread *other = wi_spare_thread();
+    if (!other)
+        return false;
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    wi_lock(&wi_sched.lock);
+    wi_store_relaxed(&t->worker, NULL);
+    wi_set_detached(t, why);
+    wi_unlock(&wi_sched.lock);
+    wi_assign(w, other);
+    return true;
+}
+
+void wi_release_worker(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    wi_store_relaxed(&t->worker, NULL);
+    wi_store_release(&w->claim, WI_CLAIM_FREE);
+    w->next_idle = wi_sched.idle_workers;
+    wi_sched.idle_workers = w;
+    wi_add_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+    wi_unlock(&wi_sched.lock);
+}
+
+bool wi_reattach(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    struct wi_worker *w = wi_sched.idle_workers;
+    if (w) {
+        wi_sched.idle_workers = w->next_idle;
+        wi_sub_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+        wi_store_release(&w->claim, WI_CLAIM_OWNED(t));
+        wi_store_release(&t->worker, w);
+        wi_set_detached(t, WI_ATTACHED);
+    }
+    wi_unlock(&wi_sched.lock);
+    return w != NULL;
+}
+
+/* Finds out whether t still has its worker. */
+static struct wi_worker *recover_worker(struct wi_thread *t)
+{
+    for (;;) {
+        struct wi_worker *w = wi_load_acquire(&t->worker);
+        if (!w)
+            return NULL;
+        uint64_t claim = wi_load_acquire(&w->claim);
+        while (WI_CLAIM_IS_ASKED(claim) && WI_CLAIM_THREAD(claim) == t->number)
+            if (wi_cas_acq_rel(&w->claim, &claim, WI_CLAIM_OWNED(t)))
+                return w;
+        if (claim == WI_CLAIM_OWNED(t))
+            return w;
+        wi_lock(&wi_sched.lock);
+        if (wi_load_relaxed(&t->worker) == w && wi_load_relaxed(&w->claim) != WI_CLAIM_OWNED(t)) {
+            wi_store_relaxed(&t->worker, NULL);
+            wi_set_detached(t, WI_DETACHED_HOG);
+        }
+        wi_unlock(&wi_sched.lock);
+    }
+}
+
+static void attend(struct wi_thread *t, struct wi_worker *w)
+{
+    uint32_t bits = wi_and_relaxed(&w->attention, (uint32_t)WI_ATTEND_BLOCKERS); /* that one is for the next pick */
+    if (bits & WI_ATTEND_SHARE)
+        wi_runq_share(&w->runq);
+    if (bits & WI_ATTEND_TIMER)
+        wi_hooks.timers_run(t, w, wi_os_now_ns());
+    bool others_wait = wi_runq_length(&w->runq) != 0 || wi_load_relaxed(&wi_inject.count) != 0;
+    if ((bits & WI_ATTEND_SLICE) && others_wait)
+        wi_hand_off(t, WI_DETACHED_HOG); /* gives away the worker and not the stack: the call must return on this thread */
+}
+
+struct wi_thread *wi_enter_slow(struct wi_thread *t, bool may_move)
+{
+    struct wi_worker *w = recover_worker(t);
+    if (!w && t->pins == 0 && t->current) {
+        if ((wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) == 0 || !wi_reattach(t)) {
+            if (may_move) {
+                wi_yield(t);
+                t = wi_self();
+            }
+            return t;
+        }
+        w = wi_load_relaxed(&t->worker);
+    }
+    if (!w)
+        return t;
+    uint32_t attention = wi_load_relaxed(&w->attention);
+    if ((attention & WI_ATTEND_SLICE) && may_move) {
+        wi_yield(t);
+        return wi_self();
+    }
+    if (attention & ~(uint32_t)WI_ATTEND_BLOCKERS)
+        attend(t, w);
+    return t;
+}
+
+struct wi_thread *wi_enter_first(struct wi_thread *t)
+{
+    if (t)
+        return NULL; /* inside already: a signal handler or an interposed function called us */
+    int error = wi_thread_adopt();
+    if (error)
+        wi_fatal("%s: weft cannot start", error == -EAGAIN ? "no thread can be made" : "out of memory");
+    return wi_enter();
+}
+
+_Noreturn void wi_enter_refused(void)
+{
+    wi_fatal("called from inside weft, by a signal handler or an interposed function");
+}

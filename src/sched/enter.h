@@ -1,0 +1,70 @@
+/* enter.h — going in and out of weft: every public call starts with wi_enter and ends with wi_leave.
+
+   Invariant: a thread touches its worker's data only while its epoch is odd and it has seen claim == OWNED(itself) since the
+   epoch became odd. An asker changes the claim, executes a heavy barrier, and takes the worker only if the epoch is even.
+   Of the two stores (epoch, claim) one is seen by the other side: the barrier stands in for the fence between our store and
+   our load. */
+#ifndef WI_ENTER_H
+#define WI_ENTER_H
+
+#include "sched/sched.h"
+#include <errno.h>
+
+/* The claim is not ours, or attention is asked for. Returns the thread that the caller is on afterwards. */
+struct wi_thread *wi_enter_slow(struct wi_thread *t, bool may_move);
+/* The thread is new to weft, or is inside already. NULL: refused. */
+struct wi_thread *wi_enter_first(struct wi_thread *t);
+_Noreturn void wi_enter_refused(void);
+
+static inline struct wi_thread *wi_enter_as(bool may_move)
+{
+    struct wi_thread *t = wi_self();
+    if (WI_UNLIKELY(!t || (wi_load_relaxed(&t->epoch) & 1)))
+        return wi_enter_first(t);
+    wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) + 1);
+    wi_os_barrier_light(); /* pairs with the heavy barrier in wi_take */
+    struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
+    if (WI_LIKELY(w != NULL)) {
+        if (WI_UNLIKELY(wi_load_acquire(&w->claim) != WI_CLAIM_OWNED(t) || wi_load_relaxed(&w->attention) != 0))
+            t = wi_enter_slow(t, may_move);
+    } else if (WI_UNLIKELY(t->kind == WI_THREAD_RUNTIME)) {
+        t = wi_enter_slow(t, may_move);
+    }
+    return t;
+}
+
+/* For calls that never move the goroutine. NULL: refused, the thread is inside already (a signal handler, an interposer). */
+static inline struct wi_thread *wi_enter(void)
+{
+    return wi_enter_as(false);
+}
+
+/* For calls documented as blocking: the goroutine may come out on another thread. */
+static inline struct wi_thread *wi_enter_blocking(void)
+{
+    return wi_enter_as(true);
+}
+
+/* The same for functions that cannot return an error. */
+static inline struct wi_thread *wi_enter_or_die(void)
+{
+    struct wi_thread *t = wi_enter();
+    if (WI_UNLIKELY(!t))
+        wi_enter_refused();
+    return t;
+}
+
+static inline struct wi_thread *wi_enter_blocking_or_die(void)
+{
+    struct wi_thread *t = wi_enter_blocking();
+    if (WI_UNLIKELY(!t))
+        wi_enter_refused();
+    return t;
+}
+
+static inline void wi_leave(struct wi_thread *t)
+{
+    wi_store_release(&t->epoch, wi_load_relaxed(&t->epoch) + 1); /* pairs with the asker's acquire of the epoch */
+}
+
+#endif

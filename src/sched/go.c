@@ -1,0 +1,503 @@
+/* go.c — starting goroutines: records, ids, stacks and their caches; the public calls of weft/go.h. */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORDS_BATCH 64U /* what a worker gets from the slab, and gives back, at a time */
+#define STACKS_CACHED 64U
+#define STACKS_BATCH 16U
+#define IDS_BATCH 256U
+
+struct wi_slab wi_goroutines = {.name = "goroutines", .record_size = sizeof(struct wi_goroutine), .chunk_records = 16384};
+
+/* ---- records ---- */
+
+static struct wi_goroutine *obtain_record(struct wi_worker *w)
+{
+    void *list;
+    if (!w)
+        return wi_slab_take(&wi_goroutines, 1, &list) ? list : NULL;
+    struct wi_goroutine *g = w->records;
+    if (WI_UNLIKELY(!g)) {
+        unsigned n = wi_slab_take(&wi_goroutines, RECORDS_BATCH, &list);
+        if (n == 0)
+            return NULL;
+        wi_store_relaxed(&w->records_held, n);
+        g = list;
+    }
+    w->records = g->next;
+    wi_bump(&w->records_held, -1U);
+    return g;
+}
+
+static void give_records(struct wi_worker *w, unsigned n)
+{
+    struct wi_goroutine *first = w->records, *last = first;
+    for (unsigned i = 1; i < n; i++)
+        last = last->next;
+    w->records = last->next;
+    last->next = NULL;
+    wi_bump(&w->records_held, -n);
+    wi_slab_give(&wi_goroutines, first, last);
+}
+
+static void count(struct wi_worker *w, int64_t change)
+{
+    if (WI_LIKELY(w != NULL))
+        wi_bump(&w->live, change);
+    else
+        wi_add_relaxed(&wi_sched.live, change);
+}
+
+void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (WI_UNLIKELY(g->name != NULL))
+        wi_name_free(g);
+    wi_goroutine_set_state(g, WI_FREE);
+    count(w, -1);
+    if (WI_UNLIKELY(!w)) {
+        g->next = NULL;
+        wi_slab_give(&wi_goroutines, g, g);
+        return;
+    }
+    g->next = w->records;
+    w->records = g;
+    wi_bump(&w->records_held, 1);
+    if (WI_UNLIKELY(wi_load_relaxed(&w->records_held) > 4 * RECORDS_BATCH))
+        give_records(w, RECORDS_BATCH);
+}
+
+static uint64_t next_id(struct wi_worker *w)
+{
+    if (WI_UNLIKELY(!w))
+        return wi_add_relaxed(&wi_sched.next_id, 1) + 1;
+    if (WI_UNLIKELY(w->next_id == w->last_id)) {
+        w->next_id = wi_add_relaxed(&wi_sched.next_id, IDS_BATCH);
+        w->last_id = w->next_id + IDS_BATCH;
+    }
+    return ++w->next_id;
+}
+
+/* ---- stacks ---- */
+
+static bool default_size(struct wi_goroutine *g)
+{
+    return (g->flags & WI_G_SIZE_MASK) == 0;
+}
+
+struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system, int *error)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    struct wi_stack *stack;
+    if (WI_LIKELY(w && default_size(g) && w->stacks)) {
+        stack = w->stacks;
+        w->stacks = stack->next;
+        w->stacks_held--;
+        wi_sanitizer_stack_reuse(&stack->side);
+        return stack;
+    }
+    if (!may_call_system)
+        return NULL;
+    size_t size = default_size(g) ? 0 : (size_t)1 << ((g->flags & WI_G_SIZE_MASK) >> WI_G_SIZE_SHIFT);
+    stack = wi_stack_take(size, w && default_size(g) ? STACKS_BATCH : 1, error);
+    if (!stack)
+        return NULL;
+    for (struct wi_stack *s = stack; s; s = s->next)
+        wi_sanitizer_stack_first_use(&s->side, s->low, wi_stack_top(s));
+    if (w && default_size(g)) {
+        w->stacks = stack->next;
+        for (struct wi_stack *s = stack->next; s; s = s->next)
+            w->stacks_held++;
+    }
+    return stack;
+}
+
+static void give_stacks(struct wi_worker *w, unsigned n)
+{
+    struct wi_stack *first = w->stacks, *last = first;
+    for (unsigned i = 1; i < n; i++)
+        last = last->next;
+    w->stacks = last->next;
+    w->stacks_held -= n;
+    last->next = NULL;
+    wi_stack_give(first);
+}
+
+void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (WI_LIKELY(w && (size_t)1 << stack->size_class == WI_STACK_DEFAULT_SIZE)) {
+        stack->next = w->stacks;
+        w->stacks = stack;
+        if (WI_UNLIKELY(++w->stacks_held > STACKS_CACHED))
+            give_stacks(w, STACKS_CACHED / 2);
+    } else {
+        stack->next = NULL;
+        wi_stack_give(stack);
+    }
+    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.n_starved) != 0)) {
+        if (w && w->stacks_held)
+            give_stacks(w, w->stacks_held);
+        wi_feed_starved(t);
+    }
+}
+
+void wi_feed_starved(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.starved_lock);
+    struct wi_goroutine *list = wi_sched.starved;
+    wi_sched.starved = NULL;
+    wi_store_relaxed(&wi_sched.n_starved, 0);
+    wi_unlock(&wi_sched.starved_lock);
+    for (struct wi_goroutine *next; list; list = next) {
+        next = list->next;
+        wi_inject_push(&wi_inject, list);
+    }
+    wi_alert(t, NULL);
+}
+
+/* Whether any goroutine has a stack that it could give back one day. */
+static bool stacks_are_out(void)
+{
+    uint32_t made = wi_load_acquire(&wi_goroutines.made);
+    for (uint32_t i = 1; i < made; i++) {
+        struct wi_goroutine *g = wi_goroutine_by_number(i);
+        if (g && wi_goroutine_state(g) != WI_FREE && wi_load_acquire(&g->stack))
+            return true;
+    }
+    return false;
+}
+
+void wi_starve(struct wi_thread *t, struct wi_goroutine *g)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    wi_lock(&wi_sched.starved_lock);
+    g->next = wi_sched.starved;
+    wi_sched.starved = g;
+    wi_bump(&wi_sched.n_starved, 1);
+    wi_unlock(&wi_sched.starved_lock);
+    wi_fence_seq_cst(); /* pairs with wi_stack_recycle: it sees us starve, or we see its goroutine gone */
+    if (w && w->stacks_held)
+        give_stacks(w, w->stacks_held);
+    if (!stacks_are_out())
+        wi_fatal("out of memory: no stack for a goroutine can be had, and none is in use that could be freed");
+    static _Atomic bool reported;
+    if (!atomic_exchange(&reported, true))
+        wi_report("no memory for more stacks: goroutines wait until others end");
+}
+
+void wi_worker_drain(struct wi_worker *w)
+{
+    if (w->stacks_held)
+        give_stacks(w, w->stacks_held);
+    if (wi_load_relaxed(&w->records_held))
+        give_records(w, wi_load_relaxed(&w->records_held));
+}
+
+/* ---- names: type-stable, because a dump may read one while its goroutine ends ---- */
+
+struct name {
+    struct name *next; /* slab link */
+    char text[56];
+};
+static struct wi_slab names = {.name = "names", .record_size = sizeof(struct name), .chunk_records = 1024};
+
+static int set_name(struct wi_goroutine *g, const char *text)
+{
+    void *list;
+    if (!g->name) {
+        if (wi_slab_take(&names, 1, &list) == 0)
+            return -ENOMEM;
+        g->name = ((struct name *)list)->text;
+    }
+    size_t length = strnlen(text, sizeof((struct name *)0)->text - 1);
+    memcpy(g->name, text, length);
+    g->name[length] = '\0';
+    return 0;
+}
+
+void wi_name_free(struct wi_goroutine *g)
+{
+    struct name *name = (struct name *)(void *)(g->name - offsetof(struct name, text));
+    g->name = NULL;
+    name->next = NULL;
+    wi_slab_give(&names, name, name);
+}
+
+void wi_names_destroy(void)
+{
+    wi_slab_destroy(&names);
+}
+
+void wi_names_forget(void)
+{
+    wi_slab_forget(&names);
+}
+
+/* ---- spawn ---- */
+
+/* A record with everything but start and join set; *t is inside weft. */
+static struct wi_goroutine *make(struct wi_thread *t, const weft_site *site, uint32_t flags)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    struct wi_goroutine *g = obtain_record(w);
+    if (WI_UNLIKELY(!g))
+        return NULL;
+    g->flags = flags;
+    wi_store_relaxed(&g->id, next_id(w));
+    g->site = site;
+    g->ctx = NULL;
+    g->name = NULL;
+    g->join = NULL;
+    return g;
+}
+
+static void launch(struct wi_thread *t, struct wi_goroutine *g)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    wi_goroutine_set_state(g, WI_FRESH);
+    count(w, 1);
+    if (WI_LIKELY(w != NULL))
+        wi_ring_push(&w->runq.fresh, g);
+    else
+        wi_inject_push(&wi_inject, g);
+    wi_alert(t, w);
+}
+
+/* Reads options into flags. 0 or -EINVAL. */
+static int read_options(const weft_options *options, uint32_t *flags, const char **name)
+{
+    if (options->size < offsetof(weft_options, stack_size) + sizeof options->stack_size)
+        return -EINVAL;
+    if (options->size >= sizeof *options && options->ctx)
+        return -EINVAL;
+    *name = options->name;
+    size_t size = options->stack_size;
+    if (size > WI_STACK_MAX_SIZE)
+        return -EINVAL;
+    if (size) {
+        unsigned log2 = 0;
+        while (((size_t)1 << log2) < size || ((size_t)1 << log2) < WI_STACK_MIN_SIZE)
+            log2++;
+        if ((size_t)1 << log2 != WI_STACK_DEFAULT_SIZE)
+            *flags |= log2 << WI_G_SIZE_SHIFT;
+    }
+    return 0;
+}
+
+/* The first call of a thread, with an error instead of an end when weft cannot start. */
+static int make_known(void)
+{
+    return WI_LIKELY(wi_self() != NULL) ? 0 : wi_thread_adopt();
+}
+
+int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join)
+{
+    uint32_t flags = 0;
+    const char *name = NULL;
+    if (WI_UNLIKELY(options != NULL)) {
+        int error = read_options(options, &flags, &name);
+        if (error)
+            return error;
+    }
+    int error = make_known();
+    if (WI_UNLIKELY(error))
+        return error;
+    struct wi_thread *t = wi_enter();
+    if (WI_UNLIKELY(!t))
+        return -EDEADLK;
+    struct wi_goroutine *g = make(t, site, flags);
+    if (WI_UNLIKELY(!g || (name && set_name(g, name) != 0))) {
+        if (g) {
+            g->next = NULL;
+            wi_slab_give(&wi_goroutines, g, g);
+        }
+        wi_leave(t);
+        return -ENOMEM;
+    }
+    g->join = join;
+    g->start.fn = fn;
+    memcpy(g->start.words, words, sizeof g->start.words);
+    launch(t, g);
+    wi_leave(t);
+    return 0;
+}
+
+_Noreturn void wi_spawn_failed(int error)
+{
+    if (error == -EINVAL)
+        wi_fatal("weft_go_opt: bad options (size, a stack of more than 1 GiB, or a context)");
+    if (error == -EDEADLK)
+        wi_enter_refused();
+    wi_fatal("weft_go: %s", error == -ENOMEM ? "out of memory" : "no thread can be made");
+}
+
+void weft_spawn_(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
+{
+    int error = wi_spawn(options, site, fn, words, NULL);
+    if (WI_UNLIKELY(error))
+        wi_spawn_failed(error);
+}
+
+int weft_try_spawn_(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
+{
+    if (wi_load_relaxed(&wi_sched.shutting))
+        return -EAGAIN;
+    return wi_spawn(options, site, fn, words, NULL);
+}
+
+void weft_spawn_copy_(const weft_site *site, weft_fn_ fn, const void *object, size_t size, size_t align)
+{
+    void *heap = NULL;
+    bool small = size <= sizeof((struct wi_goroutine *)0)->start.words && align <= 16;
+    if (!small) {
+        align = align < sizeof(void *) ? sizeof(void *) : align;
+        if (posix_memalign(&heap, align, size) != 0)
+            wi_spawn_failed(-ENOMEM);
+        memcpy(heap, object, size);
+    }
+    struct wi_thread *t = wi_enter_or_die();
+    struct wi_goroutine *g = make(t, site, small ? WI_G_COPY : WI_G_HEAP);
+    if (WI_UNLIKELY(!g))
+        wi_spawn_failed(-ENOMEM);
+    g->start.fn = fn;
+    memset(g->start.words, 0, sizeof g->start.words);
+    if (small)
+        memcpy(g->start.words, object, size);
+    else
+        g->start.words[0] = (uintptr_t)heap;
+    launch(t, g);
+    wi_leave(t);
+}
+
+/* ---- weft_run ---- */
+
+struct main_call {
+    weft_fn_ fn;
+    const uintptr_t *words;
+    int result;
+    bool done;
+    struct wi_goroutine *waiter; /* the record of the thread in weft_run */
+};
+
+static void run_main(struct main_call *call)
+{
+    call->result = (int)wi_invoke(call->fn, call->words);
+    struct wi_thread *t = wi_enter_or_die();
+    struct wi_goroutine *waiter = call->waiter;
+    call->done = true; /* published by the wake */
+    wi_ready(t, waiter);
+    wi_leave(t);
+}
+
+static const struct wi_wait_kind waits_for_main = {.text = "weft_run: its main goroutine"};
+
+static bool commit_nothing(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+{
+    (void)t, (void)g, (void)argument;
+    return true;
+}
+
+int weft_run_(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
+{
+    if (weft_id() != 0)
+        wi_fatal("weft_run inside a goroutine");
+    int error = make_known();
+    if (error)
+        wi_spawn_failed(error);
+    struct main_call call = {.fn = fn, .words = words, .waiter = wi_self()->self};
+    uintptr_t argument[6] = {(uintptr_t)&call};
+    wi_hooks.main_started();
+    if ((error = wi_spawn(options, site, (weft_fn_)run_main, argument, NULL)) != 0)
+        wi_spawn_failed(error);
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    wi_wait_on(t, t->self, &waits_for_main, NULL);
+    wi_park(t, commit_nothing, NULL);
+    wi_leave(t);
+    return call.result;
+}
+
+/* ---- small public calls ---- */
+
+void weft_yield(void)
+{
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    if (wi_waits_as_thread(t)) {
+        wi_leave(t);
+        sched_yield();
+        return;
+    }
+    wi_yield(t);
+    wi_leave(wi_self());
+}
+
+int weft_procs(void)
+{
+    return wi_sched_procs();
+}
+
+uint64_t weft_id(void)
+{
+    struct wi_thread *t = wi_self();
+    return t && t->current ? wi_load_relaxed(&t->current->id) : 0;
+}
+
+int weft_name(const char *name)
+{
+    if (!weft_id())
+        return -EINVAL;
+    struct wi_thread *t = wi_enter();
+    if (!t)
+        return -EDEADLK;
+    int result = 0;
+    if (name)
+        result = set_name(t->current, name);
+    else if (t->current->name)
+        wi_name_free(t->current);
+    wi_leave(t);
+    return result;
+}
+
+size_t weft_count(void)
+{
+    if (wi_load_acquire(&wi_sched.started) != WI_STARTED)
+        return 0;
+    int64_t live = wi_load_relaxed(&wi_sched.live);
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        live += wi_load_relaxed(&wi_sched.workers[i].live);
+    return live > 0 ? (size_t)live : 0;
+}
+
+void weft_pin(void)
+{
+    struct wi_thread *t = wi_enter_or_die();
+    if (t->current && t->pins++ == 0) {
+        t->current->flags |= WI_G_PINNED;
+        t->current->run.thread = t;
+        if (wi_load_relaxed(&t->worker) && !wi_hand_off(t, WI_ATTACHED))
+            wi_release_worker(t);
+    }
+    wi_leave(t);
+}
+
+void weft_unpin(void)
+{
+    struct wi_thread *t = wi_enter_or_die();
+    if (t->current) {
+        if (t->pins == 0)
+            wi_fatal("weft_unpin without weft_pin");
+        if (--t->pins == 0)
+            t->current->flags &= ~(uint32_t)WI_G_PINNED;
+    }
+    wi_leave(t);
+}
+
+__attribute__((noinline)) int weft_errno(void)
+{
+    wi_barrier_compiler();
+    return errno;
+}

@@ -1,0 +1,99 @@
+/* goroutine.h — the record of a goroutine, and of a foreign thread that waits.
+
+   Records are type-stable (mem/slab.h): whoever holds a pointer or a number may look at a record after its goroutine ended; the
+   id tells one goroutine from the next in the same record. 128 bytes, two cache lines: a program may queue a million.
+
+   A record has no stack until its first run. Until then `start` holds what to call; from then on `run` shares its place. */
+#ifndef WI_GOROUTINE_H
+#define WI_GOROUTINE_H
+
+#include "base/atomic.h"
+#include "base/fatal.h"
+#include "mem/slab.h"
+#include "mem/stack.h"
+#include "weft/go.h"
+
+struct wi_thread;
+
+/* Who may leave each state, and who owns the stack in it:
+     FREE     spawn                                      no stack
+     FRESH    the worker that takes it off a queue       no stack
+     READY    the worker that takes it off a queue       nobody touches it
+     RUNNING  the goroutine itself, on its thread        the goroutine
+     PARKED   the completer that readies it              nobody touches it (a dump may copy it, and looks at `turn` after)
+   A record of a foreign thread is RUNNING while the thread is outside weft or passing through, PARKED while it waits. */
+enum wi_state { WI_FREE, WI_FRESH, WI_READY, WI_RUNNING, WI_PARKED };
+#define WI_STATE_BITS 3
+#define WI_STATE(word) ((enum wi_state)((word) & ((1U << WI_STATE_BITS) - 1)))
+
+enum wi_goroutine_flags {
+    WI_G_THREAD = 1,       /* the record of a foreign thread */
+    WI_G_PINNED = 2,       /* stays on run.thread, waits as a thread does */
+    WI_G_BLOCKER = 4,      /* was last seen blocked in the kernel: queued where busy workers do not look */
+    WI_G_COPY = 8,         /* start.words hold an object to copy to the stack */
+    WI_G_HEAP = 16,        /* start.words[0] is an object to free */
+    WI_G_MAIN = 32,        /* weft_run's */
+    WI_G_SIZE_SHIFT = 8,   /* log2 of the stack size, 0 for the default */
+    WI_G_SIZE_MASK = 0xff00,
+};
+
+/* What a parked goroutine waits for: shown by dumps, used by the deadlock report. */
+struct wi_wait_kind {
+    const char *text;    /* "receive on channel" */
+    bool never_ends;     /* nothing can end it: a nil channel, a select without cases */
+    bool timed;          /* time ends it */
+};
+
+struct wi_goroutine {
+    struct wi_goroutine *next;       /* [holder of the queue it is in]; must be first: slabs link through it */
+    _Atomic uint64_t wait;           /* [atomic] the wait word, see waiter.h; never reset */
+    _Atomic uint32_t state;          /* [stores: who may leave the state; loads: all] turn << 3 | enum wi_state */
+    uint32_t flags;                  /* [owner of the state] */
+    _Atomic uint64_t id;             /* [const while not FREE] never reused; 0 in the record of a foreign thread */
+    const weft_site *site;           /* [const while not FREE] */
+    _Atomic(struct wi_stack *) stack; /* [owner] NULL until the first run */
+    weft_ctx *ctx;
+    char *name;                      /* [owner] from malloc, or NULL */
+    void *join;                      /* [const] the WaitGroup that weft_wg_go counts down */
+    union {
+        struct {
+            weft_fn_ fn;
+            uintptr_t words[6];
+        } start;
+        struct {
+            void *sp;                          /* suspended: the stack pointer, see arch/context.h */
+            struct wi_thread *thread;          /* a pinned goroutine's, a foreign thread's */
+            const struct wi_wait_kind *kind;   /* parked: what it waits for ... */
+            const void *object;                /* ... which one ... */
+            int64_t since_ns;                  /* ... and since about when */
+            void *waiter;                      /* parked: its struct on the stack, for who finds the record by number */
+            uint64_t spare;
+        } run;
+    };
+};
+_Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two cache lines");
+
+extern struct wi_slab wi_goroutines;
+
+static inline void wi_goroutine_set_state(struct wi_goroutine *g, enum wi_state state)
+{
+    uint32_t word = wi_load_relaxed(&g->state);
+    wi_store_release(&g->state, ((word >> WI_STATE_BITS) + 1) << WI_STATE_BITS | state); /* pairs with the dump's acquire */
+}
+
+static inline enum wi_state wi_goroutine_state(struct wi_goroutine *g)
+{
+    return WI_STATE(wi_load_acquire(&g->state));
+}
+
+static inline struct wi_goroutine *wi_goroutine_by_number(uint32_t number)
+{
+    return wi_slab_record(&wi_goroutines, number);
+}
+
+static inline uint32_t wi_goroutine_number(struct wi_goroutine *g)
+{
+    return wi_slab_number(&wi_goroutines, g);
+}
+
+#endif

@@ -1,0 +1,427 @@
+/* idle.c — what a thread does when its queue is empty: look further, spin for a while, idle; and how it is woken.
+
+   No work is ever stranded. The two sides:
+
+     a pusher                              a thread going idle
+       queue the goroutine                   publish: worker in the idle list, alert counts it
+       (light barrier)                       heavy barrier
+       look at alert                         look at all queues, the inject queue and the timers again
+       idle workers, nobody spins: wake one  work: take the worker back; none: sleep
+
+   A pusher that sees a spinning thread wakes nobody: a thread stops spinning before its last look, so it finds the work. A
+   spinning thread that finds work wakes the next if there is more. One exception is deliberate: a goroutine in `next` will most
+   likely be run by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+#define SPIN_NS 20000      /* about what it costs to sleep and be woken */
+#define STEAL_USER_NS 3000 /* a worker whose thread has been outside weft for that long is taken */
+
+/* ---- timers: the earliest of all, and who watches ---- */
+
+int64_t wi_timers_next_ns(void)
+{
+    int64_t next_ns = INT64_MAX;
+    for (unsigned i = 0; i < wi_sched.procs; i++) {
+        int64_t timer_ns = wi_load_relaxed(&wi_sched.workers[i].timer_next_ns);
+        if (timer_ns < next_ns)
+            next_ns = timer_ns;
+    }
+    return next_ns;
+}
+
+static bool run_timers(struct wi_thread *t, struct wi_worker *w)
+{
+    int64_t timer_ns = wi_load_relaxed(&w->timer_next_ns);
+    if (timer_ns == INT64_MAX)
+        return false;
+    int64_t now_ns = wi_os_now_ns();
+    if (timer_ns > now_ns)
+        return false;
+    wi_hooks.timers_run(t, w, now_ns);
+    return true;
+}
+
+/* Before a thread runs goroutines for who knows how long: somebody else must be going to look at the timers in time. */
+void wi_guard_timers(void)
+{
+    int64_t next_ns = wi_timers_next_ns();
+    if (next_ns == INT64_MAX)
+        return;
+    wi_os_barrier_light(); /* pairs with the heavy barrier of a monitor or sentinel that is about to sleep */
+    if (next_ns < wi_load_relaxed(&wi_sched.sentinel_ns) && next_ns < wi_load_relaxed(&wi_sched.armed_ns))
+        wi_monitor_wake();
+}
+
+/* ---- spinning ---- */
+
+static bool start_spinning(struct wi_thread *t)
+{
+    uint32_t alert = wi_load_relaxed(&wi_sched.alert);
+    while (!t->spinning) {
+        if (alert & WI_ALERT_SPIN_MASK)
+            return false;
+        t->spinning = wi_cas_relaxed(&wi_sched.alert, &alert, alert + WI_ALERT_SPIN);
+    }
+    return true;
+}
+
+static void stop_spinning(struct wi_thread *t)
+{
+    t->spinning = false;
+    wi_sub_acq_rel(&wi_sched.alert, WI_ALERT_SPIN);
+    wi_fence_seq_cst(); /* pairs with the light barrier of a pusher that saw us spin */
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (wi_load_relaxed(&wi_inject.count) || (w && wi_runq_length(&w->runq) > 1))
+        wi_wake_one();
+}
+
+static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject *queue, unsigned most)
+{
+    unsigned n = wi_load_relaxed(&queue->count) / wi_sched.procs + 1;
+    struct wi_goroutine *g = wi_inject_take(queue, n < most ? n : most);
+    if (!g)
+        return NULL;
+    for (struct wi_goroutine *rest = g->next, *next; rest; rest = next) {
+        next = rest->next;
+        wi_ring_push(&w->runq.woken, rest);
+    }
+    return g;
+}
+
+struct look {
+    uint32_t epoch; /* of the victim's thread when first seen */
+    int64_t since_ns;
+    struct wi_worker *victim;
+};
+
+/* Looks at one other worker: asks it to share, or takes it when its thread is busy elsewhere. True: t has work in its queue. */
+static bool look_at(struct wi_thread *t, struct wi_worker *victim, struct look *look, int64_t now_ns)
+{
+    if (wi_load_relaxed(&victim->timer_next_ns) <= now_ns && run_timers(t, victim))
+        return true;
+    if (wi_runq_length(&victim->runq) == 0)
+        return false;
+    uint64_t claim = wi_load_acquire(&victim->claim);
+    if (!WI_CLAIM_IS_OWNED(claim))
+        return false;
+    if (wi_ring_length(&victim->runq.woken) + wi_ring_length(&victim->runq.fresh) > 0 &&
+        (wi_load_relaxed(&victim->attention) & WI_ATTEND_SHARE) == 0)
+        wi_or_relaxed(&victim->attention, (uint32_t)WI_ATTEND_SHARE);
+    struct wi_thread *thread = wi_slab_record(&wi_threads, WI_CLAIM_THREAD(claim));
+    uint32_t epoch = wi_load_acquire(&thread->epoch);
+    if (look->victim != victim || look->epoch != epoch) {
+        *look = (struct look){.victim = victim, .epoch = epoch, .since_ns = now_ns};
+        return false;
+    }
+    return (epoch & 1) == 0 && now_ns - look->since_ns > STEAL_USER_NS && wi_swap_workers(t, victim, thread);
+}
+
+static bool others_busy(void)
+{
+    return (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1 < wi_sched.procs;
+}
+
+/* Spins until work turns up in t's queue or the inject queue (true), or it is time to idle. */
+static bool spin(struct wi_thread *t)
+{
+    if (!others_busy() || !start_spinning(t))
+        return false;
+    struct look look = {0};
+    int64_t start_ns = wi_os_now_ns(), now_ns = start_ns;
+    unsigned first = (unsigned)wi_load_relaxed(&wi_load_relaxed(&t->worker)->runq.tick);
+    do {
+        if (wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count))
+            return true;
+        for (unsigned i = 0; i < wi_sched.procs; i++) {
+            struct wi_worker *victim = &wi_sched.workers[(first + i) % wi_sched.procs];
+            if (victim != wi_load_relaxed(&t->worker) && look_at(t, victim, &look, now_ns))
+                return true;
+        }
+        for (int i = 0; i < 8; i++)
+            wi_pause();
+        now_ns = wi_os_now_ns();
+    } while (now_ns - start_ns < SPIN_NS);
+    return false;
+}
+
+/* ---- looking ---- */
+
+static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *w)
+{
+    uint32_t attention = wi_load_relaxed(&w->attention) ? wi_swap_acquire(&w->attention, 0) : 0;
+    if (attention & WI_ATTEND_SHARE)
+        wi_runq_share(&w->runq);
+    if (attention & WI_ATTEND_SLICE)
+        w->runq.streak = WI_RUNQ_STREAK;
+    run_timers(t, w);
+    struct wi_goroutine *g;
+    if (w->look) {
+        w->look = false;
+        if ((g = take_injected(w, &wi_inject, WI_RUNQ_SIZE / 4)))
+            return g;
+    }
+    if ((attention & WI_ATTEND_BLOCKERS) && (g = take_injected(w, &wi_blockers, 1)))
+        return g;
+    uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
+    wi_store_relaxed(&w->runq.tick, tick);
+    if ((g = wi_runq_pick(&w->runq, tick)))
+        return g;
+    if ((g = take_injected(w, &wi_inject, WI_RUNQ_SIZE / 4)))
+        return g;
+    return take_injected(w, &wi_blockers, 1);
+}
+
+struct wi_goroutine *wi_find_work(struct wi_thread *t)
+{
+    for (;;) {
+        struct wi_worker *w = wi_load_relaxed(&t->worker);
+        struct wi_goroutine *g = look_locally(t, w);
+        if (g) {
+            if (t->spinning)
+                stop_spinning(t);
+            wi_guard_timers();
+            return g;
+        }
+        if (spin(t))
+            continue;
+        wi_release_worker(t); /* publishes */
+        return NULL;
+    }
+}
+
+/* ---- idling ---- */
+
+/* Work that an idle worker should see to. Runs after a heavy barrier. */
+static bool work_visible(void)
+{
+    if (wi_load_acquire(&wi_inject.count) || wi_load_acquire(&wi_blockers.count))
+        return true;
+    for (unsigned i = 0; i < wi_sched.procs; i++) {
+        struct wi_worker *w = &wi_sched.workers[i];
+        if (wi_ring_length(&w->runq.woken) + wi_ring_length(&w->runq.fresh) > 0)
+            return true;
+        if (wi_load_relaxed(&w->runq.next) && !WI_CLAIM_IS_OWNED(wi_load_relaxed(&w->claim)))
+            return true;
+    }
+    return false;
+}
+
+static void unlist(struct wi_thread *t)
+{
+    for (struct wi_thread **link = &wi_sched.idle_threads; *link; link = &(*link)->next_idle)
+        if (*link == t) {
+            *link = t->next_idle;
+            wi_sched.n_idle_threads--;
+            t->listed = false;
+            return;
+        }
+}
+
+static void disarm(struct wi_thread *t)
+{
+    if (t->armed_ns != INT64_MAX && t->armed_ns == wi_load_relaxed(&wi_sched.sentinel_ns))
+        wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
+    t->armed_ns = INT64_MAX;
+}
+
+/* Takes an idle worker for t, which is not listed any more. wi_sched.lock is held. Workers with queued work come first. */
+static bool take_idle_worker(struct wi_thread *t)
+{
+    struct wi_worker **link = &wi_sched.idle_workers;
+    for (struct wi_worker **l = link; *l; l = &(*l)->next_idle)
+        if (wi_runq_length(&(*l)->runq) > 0) {
+            link = l;
+            break;
+        }
+    struct wi_worker *w = *link;
+    if (!w)
+        return false;
+    *link = w->next_idle;
+    wi_sub_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+    wi_store_release(&w->claim, WI_CLAIM_OWNED(t));
+    wi_store_relaxed(&t->worker, w);
+    wi_store_relaxed(&w->now_ns, wi_os_now_ns());
+    return true;
+}
+
+/* At most one idle thread, the sentinel, sleeps to the earliest timer: t, unless another will wake early enough, or t has been
+   given a worker. wi_sched.lock is held. */
+static bool arm_locked(struct wi_thread *t)
+{
+    int64_t next_ns = wi_timers_next_ns();
+    if (!t->listed || next_ns >= wi_load_relaxed(&wi_sched.sentinel_ns))
+        return false;
+    t->armed_ns = next_ns;
+    wi_store_relaxed(&wi_sched.sentinel_ns, next_ns);
+    return true;
+}
+
+static bool arm(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    bool armed = arm_locked(t);
+    wi_unlock(&wi_sched.lock);
+    return armed;
+}
+
+/* Lists t. */
+static bool list_idle(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    if (t->detached)
+        wi_set_detached(t, WI_ATTACHED);
+    bool surplus = wi_sched.n_idle_threads > (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1;
+    if (wi_sched.stopping || surplus) {
+        wi_unlock(&wi_sched.lock);
+        return false;
+    }
+    t->next_idle = wi_sched.idle_threads;
+    wi_sched.idle_threads = t;
+    wi_sched.n_idle_threads++;
+    t->listed = true;
+    t->armed_ns = INT64_MAX;
+    arm_locked(t);
+    wi_unlock(&wi_sched.lock);
+    return true;
+}
+
+/* Takes t off the idle list with a worker. False: somebody assigns one to it already, or there is none. */
+static bool resume_with_worker(struct wi_thread *t, bool *listed)
+{
+    wi_lock(&wi_sched.lock);
+    *listed = t->listed;
+    bool got = t->listed && take_idle_worker(t);
+    if (got) {
+        unlist(t);
+        disarm(t);
+    }
+    wi_unlock(&wi_sched.lock);
+    return got;
+}
+
+/* A timer came due for t, the sentinel, but every worker has a thread: they must look themselves. */
+static void leave_timers_to_owners(struct wi_thread *t)
+{
+    int64_t now_ns = wi_os_now_ns();
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        if (wi_load_relaxed(&wi_sched.workers[i].timer_next_ns) <= now_ns)
+            wi_or_relaxed(&wi_sched.workers[i].attention, (uint32_t)WI_ATTEND_TIMER);
+    wi_lock(&wi_sched.lock);
+    disarm(t);
+    wi_unlock(&wi_sched.lock);
+    wi_monitor_wake();
+}
+
+bool wi_wait_for_worker(struct wi_thread *t)
+{
+    if (t->spinning) {
+        t->spinning = false;
+        wi_sub_relaxed(&wi_sched.alert, WI_ALERT_SPIN);
+    }
+    if (!list_idle(t))
+        return false;
+    for (;;) {
+        wi_os_barrier_heavy(); /* pairs with the light barriers of pushers and of timer inserts */
+        bool listed = true;
+        bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
+        if (!somebody_spins && work_visible() && resume_with_worker(t, &listed))
+            return true;
+        if (listed && wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns) && arm(t)) /* one was added meanwhile */
+            continue;
+        if (wi_thread_sleep(t, t->armed_ns))
+            return !t->stop; /* a worker was assigned */
+        if (resume_with_worker(t, &listed))
+            return true;
+        if (listed)
+            leave_timers_to_owners(t);
+    }
+}
+
+/* ---- waking ---- */
+
+/* Takes a thread off the idle list: the one that armed no timer first. wi_sched.lock is held. */
+static struct wi_thread *pop_idle_thread(void)
+{
+    struct wi_thread *t = wi_sched.idle_threads;
+    for (struct wi_thread *other = t; other; other = other->next_idle)
+        if (other->armed_ns == INT64_MAX) {
+            t = other;
+            break;
+        }
+    if (t) {
+        unlist(t);
+        disarm(t);
+    }
+    return t;
+}
+
+struct wi_thread *wi_spare_thread(void)
+{
+    wi_lock(&wi_sched.lock);
+    struct wi_thread *t = wi_sched.stopping ? NULL : pop_idle_thread();
+    bool stopping = wi_sched.stopping;
+    wi_unlock(&wi_sched.lock);
+    int error;
+    return t || stopping ? t : wi_thread_create(&error);
+}
+
+void wi_spare_thread_return(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    t->next_idle = wi_sched.idle_threads;
+    wi_sched.idle_threads = t;
+    wi_sched.n_idle_threads++;
+    t->listed = true;
+    wi_unlock(&wi_sched.lock);
+}
+
+void wi_wake_one(void)
+{
+    uint32_t alert = wi_load_relaxed(&wi_sched.alert);
+    if ((alert & WI_ALERT_IDLE_MASK) == 0 || (alert & WI_ALERT_SPIN_MASK))
+        return;
+    wi_lock(&wi_sched.lock);
+    alert = wi_load_relaxed(&wi_sched.alert);
+    struct wi_worker *w = (alert & WI_ALERT_SPIN_MASK) || wi_sched.stopping ? NULL : wi_sched.idle_workers;
+    struct wi_thread *t = NULL;
+    if (w) {
+        wi_sched.idle_workers = w->next_idle;
+        wi_add_relaxed(&wi_sched.alert, WI_ALERT_SPIN - WI_ALERT_IDLE);
+        t = pop_idle_thread();
+    }
+    wi_unlock(&wi_sched.lock);
+    if (!w)
+        return;
+    int error;
+    if (!t && !(t = wi_thread_create(&error))) { /* no thread can be made: those that exist must do */
+        wi_lock(&wi_sched.lock);
+        w->next_idle = wi_sched.idle_workers;
+        wi_sched.idle_workers = w;
+        wi_add_relaxed(&wi_sched.alert, WI_ALERT_IDLE - WI_ALERT_SPIN);
+        wi_unlock(&wi_sched.lock);
+        return;
+    }
+    t->spinning = true;
+    wi_store_relaxed(&w->now_ns, wi_os_now_ns());
+    wi_assign(w, t);
+}
+
+/* One goroutine just queued, by one whose kind usually leaves the CPU to it at once: waking a core would cost more than it
+   brings (8 us to send, 28 us to arrive). `lazy` counts how often in a row that went well on this worker; the monitor resets it
+   when it finds work that waits beside an idle core. */
+static bool will_run_soon(struct wi_worker *w)
+{
+    return w && wi_load_relaxed(&w->lazy) >= WI_LAZY_SURE && wi_runq_length(&w->runq) <= 1;
+}
+
+void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert)
+{
+    (void)t;
+    if (w)
+        w->pushed = true;
+    if (alert & WI_ALERT_MONITOR)
+        wi_monitor_wake();
+    if ((alert & WI_ALERT_IDLE_MASK) && !will_run_soon(w))
+        wi_wake_one();
+}

@@ -1,0 +1,307 @@
+/* monitor.c — one thread that takes workers away from threads that are blocked in the kernel or hog the CPU, and watches what
+   nobody else watches. It never owns a worker.
+
+   While goroutines run it looks every LOOK_NS, or every QUICK_NS when a thread looks blocked. A worker is taken when something
+   waits for it and its thread is outside weft and
+     blocked   /proc says so in two looks in a row at the same epoch, or, where /proc is unreadable, the epoch has not moved for
+               SLICE_NS of wall time;
+     a hog     its thread has used SLICE_NS x (1 + hogs already detached) of CPU time without scheduling. The stretch makes a
+               thousand goroutines that compute share the cores instead of making a thousand threads.
+   When nothing has waited for a while it sleeps for good, until a pusher finds WI_ALERT_MONITOR set:
+
+     monitor: alert |= MONITOR; heavy barrier; look once more; sleep
+     pusher:  queue; light barrier; look at alert                          */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LOOK_NS INT64_C(1000000)
+#define QUICK_NS INT64_C(250000)
+#define SLICE_NS INT64_C(10000000)
+#define QUIET_LOOKS 50        /* looks without anything waiting before it sleeps for good; they get longer */
+#define BLOCKED_MAX 10000U
+#define HOGS_PER_PROC 8U
+
+/* What the monitor remembers of a worker between looks. */
+struct watch {
+    uint32_t thread, epoch, tick, turns;
+    bool blocked;        /* the last look at this epoch found it blocked */
+    uint8_t stuck;       /* looks in a row with work queued beside an idle worker */
+    int64_t epoch_since_ns, tick_since_ns, turns_since_ns;
+    int64_t cpu_ns;      /* the thread's CPU time when the tick was first seen */
+    int proc;            /* descriptor of its /proc file, 0: none */
+    pid_t proc_tid;
+};
+
+static struct {
+    _Atomic uint32_t wake;   /* futex: enum wi_wake */
+    _Atomic bool stop, dump;
+    pthread_t handle;
+    struct watch *watches;
+    bool limit_reported;
+} monitor;
+
+void wi_monitor_wake(void)
+{
+    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
+        wi_and_relaxed(&wi_sched.alert, ~WI_ALERT_MONITOR);
+    if (wi_swap_acq_rel(&monitor.wake, WI_WAKE_SENT) == WI_WAKE_ASLEEP) /* pairs with the acquire in monitor_sleep */
+        wi_os_futex_wake(&monitor.wake, 1);
+}
+
+void wi_monitor_request_dump(void)
+{
+    wi_store_relaxed(&monitor.dump, true);
+    wi_monitor_wake();
+}
+
+static void monitor_sleep(int64_t deadline_ns)
+{
+    wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
+    wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
+    int64_t timer_ns = wi_timers_next_ns();
+    if (timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns))
+        deadline_ns = timer_ns;
+    uint32_t wake = WI_WAKE_NONE;
+    if (wi_cas_acquire(&monitor.wake, &wake, WI_WAKE_ASLEEP)) /* pairs with wi_monitor_wake */
+        wi_os_futex_wait(&monitor.wake, WI_WAKE_ASLEEP, deadline_ns);
+    wi_swap_acquire(&monitor.wake, WI_WAKE_NONE);
+}
+
+/* ---- blocked or computing? ---- */
+
+/* 1 blocked, 0 not, negative: cannot be told. */
+static int is_blocked(struct watch *watch, struct wi_thread *thread)
+{
+    if (watch->proc_tid != thread->tid) {
+        if (watch->proc > 0)
+            close(watch->proc);
+        watch->proc = wi_os_thread_watch(thread->tid);
+        watch->proc_tid = thread->tid;
+    }
+    return watch->proc > 0 ? wi_os_thread_blocked(watch->proc) : watch->proc;
+}
+
+static void report_limit(const char *what)
+{
+    if (monitor.limit_reported)
+        return;
+    monitor.limit_reported = true;
+    wi_report("%u goroutines are %s in code outside weft: no more threads are made for others", //
+              what[0] == 'b' ? wi_load_relaxed(&wi_sched.n_blocked) : wi_load_relaxed(&wi_sched.n_hogs), what);
+}
+
+static bool take(struct wi_worker *w, struct wi_thread *victim, enum wi_detached why)
+{
+    if (why == WI_DETACHED_BLOCKED && wi_load_relaxed(&wi_sched.n_blocked) >= BLOCKED_MAX) {
+        report_limit("blocked");
+        return false;
+    }
+    if (why == WI_DETACHED_HOG && wi_load_relaxed(&wi_sched.n_hogs) >= HOGS_PER_PROC * wi_sched.procs)
+        return false; /* they time-slice among the threads there are */
+    struct wi_thread *spare = wi_spare_thread();
+    if (!spare)
+        return false;
+    if (wi_take(w, victim, spare, why))
+        return true;
+    wi_spare_thread_return(spare);
+    return false;
+}
+
+/* ---- a look at one worker ---- */
+
+enum verdict { NOTHING_WAITS, WAITS, SOON /* look again quickly */ };
+
+static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *thread, int64_t now_ns)
+{
+    uint32_t epoch = wi_load_acquire(&thread->epoch), tick = wi_load_relaxed(&w->runq.tick);
+    uint32_t turns = wi_load_relaxed(&w->runq.turns);
+    bool other = watch->thread != thread->number;
+    if (other || watch->epoch != epoch) {
+        watch->epoch = epoch;
+        watch->epoch_since_ns = now_ns;
+        watch->blocked = false;
+    }
+    if (other || watch->tick != tick) {
+        watch->tick = tick;
+        watch->tick_since_ns = now_ns;
+        watch->cpu_ns = wi_os_thread_cpu_ns(thread->cpu_clock);
+    }
+    if (other || watch->turns != turns) {
+        watch->turns = turns;
+        watch->turns_since_ns = now_ns;
+    }
+    watch->thread = thread->number;
+}
+
+static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_thread *thread, int64_t now_ns)
+{
+    bool outside = (watch->epoch & 1) == 0;
+    if (outside) {
+        int blocked = is_blocked(watch, thread);
+        if (blocked < 0)
+            blocked = now_ns - watch->epoch_since_ns >= SLICE_NS ? watch->blocked = true : 0;
+        if (blocked && watch->blocked && take(w, thread, WI_DETACHED_BLOCKED))
+            return WAITS;
+        watch->blocked = blocked != 0;
+        if (blocked)
+            return SOON;
+    }
+    int64_t quantum_ns = SLICE_NS * (1 + (int64_t)wi_load_relaxed(&wi_sched.n_hogs));
+    int64_t cpu_ns = wi_os_thread_cpu_ns(thread->cpu_clock) - watch->cpu_ns;
+    if (cpu_ns >= quantum_ns) {
+        if (!outside || !take(w, thread, WI_DETACHED_HOG))
+            wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SLICE);
+    } else if (now_ns - watch->turns_since_ns >= SLICE_NS) {
+        wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SLICE); /* a chain through `next` keeps the queue waiting */
+    }
+    return WAITS;
+}
+
+static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t now_ns, bool waits_anywhere)
+{
+    uint64_t claim = wi_load_acquire(&w->claim);
+    bool timer_due = wi_load_relaxed(&w->timer_next_ns) <= now_ns;
+    bool idle_worker = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) != 0;
+    uint32_t queued = wi_runq_length(&w->runq);
+    bool waits = waits_anywhere || timer_due || queued;
+    if (!WI_CLAIM_IS_OWNED(claim)) {
+        watch->thread = 0;
+        if (waits && idle_worker)
+            wi_wake_one();
+        return waits ? WAITS : NOTHING_WAITS;
+    }
+    wi_store_relaxed(&w->now_ns, now_ns);
+    struct wi_thread *thread = wi_slab_record(&wi_threads, WI_CLAIM_THREAD(claim));
+    uint32_t epoch = watch->epoch;
+    refresh(watch, w, thread, now_ns);
+    if (!waits) {
+        watch->stuck = 0;
+        return NOTHING_WAITS;
+    }
+    if (timer_due)
+        wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_TIMER);
+    if (idle_worker) {
+        bool still = epoch == watch->epoch;
+        if (timer_due || waits_anywhere || (queued && (still || ++watch->stuck > 3))) {
+            watch->stuck = 0;
+            wi_store_relaxed(&w->lazy, still ? -1000 : -WI_LAZY_SURE);
+            wi_wake_one();
+        }
+        return WAITS;
+    }
+    return judge(w, watch, thread, now_ns);
+}
+
+/* ---- the loop ---- */
+
+/* Goroutines known to block wait, and no worker is free: one that is busy must take one, but seldom. */
+static void serve_blockers(int64_t now_ns)
+{
+    static int64_t last_ns;
+    static unsigned turn;
+    if (wi_load_relaxed(&wi_blockers.count) == 0) {
+        last_ns = now_ns;
+    } else if (now_ns - last_ns >= SLICE_NS) {
+        last_ns = now_ns;
+        wi_or_relaxed(&wi_sched.workers[turn++ % wi_sched.procs].attention, (uint32_t)WI_ATTEND_BLOCKERS);
+    }
+}
+
+static enum verdict look_around(int64_t now_ns)
+{
+    enum verdict verdict = NOTHING_WAITS;
+    bool waits_anywhere = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count);
+    serve_blockers(now_ns);
+    for (unsigned i = 0; i < wi_sched.procs; i++) {
+        enum verdict one = look_at(&wi_sched.workers[i], &monitor.watches[i], now_ns, waits_anywhere);
+        if (one > verdict)
+            verdict = one;
+    }
+    return verdict;
+}
+
+static bool all_idle(void)
+{
+    return (wi_load_relaxed(&wi_sched.alert) & (WI_ALERT_IDLE_MASK | WI_ALERT_SPIN_MASK)) == wi_sched.procs * WI_ALERT_IDLE &&
+           wi_load_relaxed(&wi_inject.count) == 0 && wi_load_relaxed(&wi_blockers.count) == 0;
+}
+
+/* Nothing has waited for a while: sleeps until a pusher needs the monitor. Timers are seen to by the sentinel, an idle thread;
+   when no thread is idle, by us. */
+static void sleep_for_good(void)
+{
+    int64_t again_ns = INT64_MAX;
+    if (all_idle())
+        again_ns = wi_hooks.quiet();
+    wi_or_relaxed(&wi_sched.alert, WI_ALERT_MONITOR);
+    wi_os_barrier_heavy(); /* pairs with wi_alert's light barrier */
+    bool waits = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count);
+    for (unsigned i = 0; i < wi_sched.procs && !waits; i++)
+        waits = wi_runq_length(&wi_sched.workers[i].runq) != 0;
+    if (!waits)
+        monitor_sleep(again_ns);
+    wi_and_relaxed(&wi_sched.alert, ~WI_ALERT_MONITOR);
+}
+
+static void *monitor_main(void *unused)
+{
+    (void)unused;
+    wi_os_precise_timers();
+    unsigned quiet_looks = 0;
+    while (!wi_load_acquire(&monitor.stop)) {
+        if (wi_load_relaxed(&monitor.dump)) {
+            wi_store_relaxed(&monitor.dump, false);
+            wi_hooks.dump();
+        }
+        int64_t now_ns = wi_os_now_ns();
+        enum verdict verdict = look_around(now_ns);
+        quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
+        if (all_idle() || quiet_looks > QUIET_LOOKS) {
+            sleep_for_good();
+            continue;
+        }
+        int64_t pause_ns = verdict == SOON ? QUICK_NS : LOOK_NS * (1 + quiet_looks / 8);
+        monitor_sleep(now_ns + pause_ns);
+    }
+    return NULL;
+}
+
+int wi_monitor_start(void)
+{
+    monitor.watches = calloc(wi_sched.procs, sizeof *monitor.watches);
+    if (!monitor.watches)
+        return -ENOMEM;
+    wi_store_relaxed(&monitor.stop, false);
+    wi_store_relaxed(&monitor.wake, WI_WAKE_NONE);
+    int error = wi_thread_start(&monitor.handle, monitor_main, NULL);
+    if (error) {
+        free(monitor.watches);
+        monitor.watches = NULL;
+    }
+    return error;
+}
+
+void wi_monitor_stop(void)
+{
+    wi_store_release(&monitor.stop, true);
+    wi_monitor_wake();
+    pthread_join(monitor.handle, NULL);
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        if (monitor.watches[i].proc > 0)
+            close(monitor.watches[i].proc);
+    free(monitor.watches);
+    monitor.watches = NULL;
+}
+
+void wi_monitor_forget(void)
+{
+    for (unsigned i = 0; monitor.watches && i < wi_sched.procs; i++)
+        if (monitor.watches[i].proc > 0)
+            close(monitor.watches[i].proc);
+    monitor.watches = NULL; /* not freed: another thread may have held malloc's locks */
+    monitor.limit_reported = false;
+    wi_store_relaxed(&monitor.dump, false);
+}

@@ -1,0 +1,343 @@
+/* park.c — stopping and starting goroutines: the switch, the commit step, ready, yield, the end.
+
+   The order of a stop, and why nobody ever runs on a stack that is still in use:
+     1. the goroutine picks its successor and notes its commit step in the thread (t->left, t->commit)
+     2. it switches: its registers are saved, its stack is at rest
+     3. the successor, on its own stack, carries out the commit step: only this publishes the wait (unlocks the channel whose
+        queue holds the waiter, sets PARKED in the wait word, queues a yielding goroutine, frees an ended one)
+   So a completer that finds the waiter finds it at rest. No one spins for somebody else's switch.
+   A lock that is held from before 1 to 3 covers a pick from the local queue and a switch, some 10 ns; step 1 therefore takes
+   no lock and makes no system call. What needs either is done on the scheduler's own stack, after its commit. */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the commit step ---- */
+
+static inline void commit(struct wi_thread *t)
+{
+    struct wi_goroutine *g = t->left;
+    if (!g)
+        return;
+    t->left = NULL;
+    wi_goroutine_set_state(g, WI_PARKED);
+    if (!t->commit(t, g, t->commit_argument))
+        wi_ready(t, g);
+}
+
+void wi_commit(struct wi_thread *t)
+{
+    commit(t);
+}
+
+static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+{
+    (void)argument;
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    wi_goroutine_set_state(g, WI_READY);
+    if (WI_LIKELY(w != NULL))
+        wi_ring_push(&w->runq.woken, g);
+    else
+        wi_inject_push(g->flags & WI_G_BLOCKER ? &wi_blockers : &wi_inject, g);
+    wi_alert(t, w);
+    return true;
+}
+
+static bool commit_end(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+{
+    (void)argument;
+    struct wi_stack *stack = wi_load_relaxed(&g->stack);
+    wi_store_relaxed(&g->stack, NULL);
+    wi_stack_recycle(t, stack);
+    wi_goroutine_free(t, g);
+    return true;
+}
+
+/* ---- the switch ---- */
+
+/* Where to switch to for g: gives a fresh one its stack. NULL when none is at hand (or to be had, with may_call_system). */
+static inline void *context_of(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system)
+{
+    if (WI_LIKELY(wi_load_relaxed(&g->stack) != NULL))
+        return g->run.sp;
+    int error;
+    struct wi_stack *stack = wi_stack_obtain(t, g, may_call_system, &error);
+    if (!stack)
+        return NULL;
+    stack->exceptions[0] = stack->exceptions[1] = NULL;
+    wi_store_release(&g->stack, stack); /* pairs with the dump's acquire */
+    return wi_context_make(wi_stack_top(stack), wi_goroutine_main, NULL);
+}
+
+/* C++ keeps the exceptions being handled in thread-local storage; it follows the goroutine. */
+static inline void save_exceptions(struct wi_thread *t, struct wi_goroutine *g)
+{
+    if (WI_UNLIKELY(t->exceptions != NULL))
+        memcpy(wi_load_relaxed(&g->stack)->exceptions, t->exceptions, sizeof(struct wi_exceptions));
+}
+
+static inline void load_exceptions(struct wi_thread *t, struct wi_goroutine *g)
+{
+    if (WI_UNLIKELY(t->exceptions != NULL))
+        memcpy(t->exceptions, wi_load_relaxed(&g->stack)->exceptions, sizeof(struct wi_exceptions));
+}
+
+/* The successor of a goroutine that stops on w, with the context to switch to; NULL: go to the scheduler. */
+static inline struct wi_goroutine *pick(struct wi_thread *t, struct wi_worker *w)
+{
+    if (WI_UNLIKELY(w->pushed)) {
+        w->pushed = false;
+        int32_t lazy = wi_load_relaxed(&w->lazy);
+        if (lazy < WI_LAZY_SURE)
+            wi_store_relaxed(&w->lazy, lazy + 1);
+    }
+    uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
+    wi_store_relaxed(&w->runq.tick, tick);
+    (void)t;
+    if (WI_UNLIKELY(wi_load_relaxed(&w->attention) != 0))
+        return NULL;
+    if (WI_UNLIKELY(tick % WI_RUNQ_LOOK == 0)) {
+        int64_t timer_ns = wi_load_relaxed(&w->timer_next_ns);
+        if (wi_load_relaxed(&wi_inject.count) || (timer_ns != INT64_MAX && timer_ns <= wi_os_now_ns())) {
+            w->look = true;
+            return NULL;
+        }
+    }
+    return wi_runq_pick(&w->runq, tick);
+}
+
+/* The first thing on the stack that was switched to. */
+static inline __attribute__((always_inline)) void arrived(struct wi_sanitizer_side *self)
+{
+#if defined(WI_SANITIZER_ASAN) || defined(WI_SANITIZER_TSAN)
+    struct wi_thread *t = wi_self();
+    wi_sanitizer_after_switch(self, t->left ? &wi_load_relaxed(&t->left->stack)->side : &t->side);
+#endif
+    (void)self;
+}
+
+/* Leaves the current goroutine for next (context sp), or for the scheduler when next is NULL. Comes back when it is run again,
+   perhaps on another thread. */
+static inline __attribute__((always_inline)) void leave_for(struct wi_thread *t, struct wi_goroutine *g, struct wi_goroutine *next, void *sp)
+{
+    t->left = g;
+    save_exceptions(t, g);
+    t->current = next;
+    if (next) {
+        load_exceptions(t, next);
+        wi_goroutine_set_state(next, WI_RUNNING);
+        wi_sanitizer_before_switch(&wi_load_relaxed(&g->stack)->side, &wi_load_relaxed(&next->stack)->side, false);
+    } else {
+        sp = t->sched_sp;
+        wi_sanitizer_before_switch(&wi_load_relaxed(&g->stack)->side, &t->side, false);
+    }
+    wi_switch(&g->run.sp, sp);
+    arrived(&wi_load_relaxed(&g->stack)->side);
+}
+
+static inline void stop(struct wi_thread *t, struct wi_goroutine *g, wi_commit_fn publish, void *argument)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    struct wi_goroutine *next = NULL;
+    void *sp = NULL;
+    if (WI_LIKELY(w != NULL) && (next = pick(t, w)) && WI_UNLIKELY((sp = context_of(t, next, false)) == NULL)) {
+        wi_ring_push(&w->runq.fresh, next); /* there is room: it was just taken off */
+        next = NULL;
+    }
+    t->commit = publish;
+    t->commit_argument = argument;
+    leave_for(t, g, next, sp);
+    commit(wi_self());
+}
+
+bool wi_run(struct wi_thread *t, struct wi_goroutine *g)
+{
+    void *sp = context_of(t, g, true);
+    if (!sp)
+        return false;
+    t->current = g;
+    load_exceptions(t, g);
+    wi_goroutine_set_state(g, WI_RUNNING);
+    wi_sanitizer_before_switch(&t->side, &wi_load_relaxed(&g->stack)->side, false);
+    wi_switch(&t->sched_sp, sp);
+    arrived(&t->side);
+    return true;
+}
+
+/* ---- parking ---- */
+
+void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument)
+{
+    if (wi_waits_as_thread(t)) {
+        wi_park_thread(t, publish, argument, INT64_MAX);
+        return;
+    }
+    struct wi_goroutine *g = t->current;
+    if (WI_UNLIKELY(g->flags & WI_G_BLOCKER) && wi_load_relaxed(&t->worker))
+        g->flags &= ~(uint32_t)WI_G_BLOCKER; /* it came this far without being rescued */
+    stop(t, g, publish, argument);
+}
+
+bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, int64_t deadline_ns)
+{
+    struct wi_goroutine *g = wi_waiting(t);
+    bool woken = true;
+    wi_goroutine_set_state(g, WI_PARKED);
+    if (publish(t, g, argument))
+        woken = wi_thread_sleep(t, deadline_ns);
+    wi_goroutine_set_state(g, WI_RUNNING);
+    return woken;
+}
+
+void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
+{
+    if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED))) {
+        wi_thread_wake(g->run.thread);
+        return;
+    }
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    wi_goroutine_set_state(g, WI_READY);
+    if (WI_LIKELY(w != NULL)) {
+        struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
+        wi_store_relaxed(&w->runq.next, g);
+        if (kicked)
+            wi_ring_push(&w->runq.woken, kicked);
+    } else {
+        wi_inject_push(&wi_inject, g);
+    }
+    wi_alert(t, w);
+}
+
+void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    for (struct wi_goroutine *g = list, *next; g; g = next) {
+        next = g->next;
+        if (!w || (g->flags & (WI_G_THREAD | WI_G_PINNED))) {
+            wi_ready(t, g);
+        } else {
+            wi_goroutine_set_state(g, WI_READY);
+            wi_ring_push(&w->runq.woken, g);
+        }
+    }
+    wi_alert(t, w);
+}
+
+void wi_yield(struct wi_thread *t)
+{
+    struct wi_goroutine *g = t->current;
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (WI_UNLIKELY(!w)) {
+        wi_lock(&wi_sched.lock);
+        if (t->detached == WI_DETACHED_BLOCKED)
+            g->flags |= WI_G_BLOCKER;
+        wi_unlock(&wi_sched.lock);
+        stop(t, g, commit_yield, NULL);
+        return;
+    }
+    if (WI_UNLIKELY(g->flags & WI_G_BLOCKER))
+        g->flags &= ~(uint32_t)WI_G_BLOCKER;
+    struct wi_goroutine *next = pick(t, w);
+    void *sp = NULL;
+    if (!next && !w->look && wi_load_relaxed(&w->attention) == 0)
+        return; /* nobody else */
+    if (next && WI_UNLIKELY((sp = context_of(t, next, false)) == NULL)) {
+        wi_ring_push(&w->runq.fresh, next);
+        next = NULL;
+    }
+    t->commit = commit_yield;
+    leave_for(t, g, next, sp);
+    commit(wi_self());
+}
+
+/* ---- a goroutine's life ---- */
+
+#ifdef WI_SANITIZER_TSAN
+#define CONTINUE_ON_STACK false /* a goroutine, a fiber: reports are exact */
+#else
+#define CONTINUE_ON_STACK true
+#endif
+
+/* Calls the goroutine's function; returns inside weft. */
+static __attribute__((noinline)) void call_function(struct wi_thread *t, struct wi_goroutine *g)
+{
+    _Alignas(16) unsigned char object[sizeof g->start.words];
+    weft_fn_ fn = g->start.fn;
+    uintptr_t words[6];
+    memcpy(words, g->start.words, sizeof words);
+    void *heap = NULL;
+    if (WI_UNLIKELY(g->flags & WI_G_COPY)) {
+        memcpy(object, g->start.words, sizeof object);
+        words[0] = (uintptr_t)object;
+    } else if (WI_UNLIKELY(g->flags & WI_G_HEAP)) {
+        heap = (void *)words[0];
+    }
+    g->run.thread = NULL;
+    g->run.waiter = NULL;
+    g->run.kind = NULL;
+    wi_leave(t);
+    wi_invoke(fn, words);
+    if (WI_UNLIKELY(heap != NULL))
+        free(heap);
+    wi_enter_or_die();
+}
+
+_Noreturn void wi_invoke_unwound(int forced)
+{
+    wi_fatal(forced ? "pthread_exit or pthread_cancel on a goroutine's thread: end a goroutine by returning from its function"
+                    : "a C++ exception would leave its goroutine");
+}
+
+/* Ends g. Returns when the next goroutine is a fresh one, which then continues on the same stack. */
+static void end(struct wi_thread *t, struct wi_goroutine *g)
+{
+    if (g->join)
+        wi_hooks.joined(t, g->join);
+    if (WI_UNLIKELY(t->pins != 0)) {
+        t->pins = 0;
+        g->flags &= ~(uint32_t)WI_G_PINNED;
+    }
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    struct wi_goroutine *next = w ? pick(t, w) : NULL;
+    struct wi_stack *stack = wi_load_relaxed(&g->stack);
+    if (CONTINUE_ON_STACK && next && !wi_load_relaxed(&next->stack) && ((next->flags ^ g->flags) & WI_G_SIZE_MASK) == 0) {
+        wi_store_relaxed(&g->stack, NULL);
+        wi_goroutine_free(t, g);
+        wi_store_release(&next->stack, stack); /* pairs with the dump's acquire */
+        t->current = next;
+        wi_goroutine_set_state(next, WI_RUNNING);
+        return;
+    }
+    void *sp = NULL;
+    if (next && !(sp = context_of(t, next, false))) {
+        wi_ring_push(&w->runq.fresh, next);
+        next = NULL;
+    }
+    t->left = g;
+    t->commit = commit_end;
+    t->current = next;
+    if (next) {
+        load_exceptions(t, next);
+        wi_goroutine_set_state(next, WI_RUNNING);
+    }
+    wi_sanitizer_before_switch(&stack->side, next ? &wi_load_relaxed(&next->stack)->side : &t->side, true);
+    void *unused;
+    wi_switch(&unused, next ? sp : t->sched_sp);
+    __builtin_unreachable();
+}
+
+void wi_goroutine_main(void *unused)
+{
+    (void)unused;
+    struct wi_thread *t = wi_self();
+    arrived(&wi_load_relaxed(&t->current->stack)->side);
+    commit(t);
+    for (;;) {
+        t = wi_self();
+        struct wi_goroutine *g = t->current;
+        call_function(t, g);
+        end(wi_self(), g);
+    }
+}

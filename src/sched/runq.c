@@ -1,0 +1,34 @@
+/* runq.c — the rare operations on a run queue: overflow and sharing. */
+#include "sched/runq.h"
+
+#include "sched/inject.h"
+
+/* Takes the n oldest off the ring as a list. */
+static unsigned detach_oldest(struct wi_ring *ring, unsigned n, struct wi_goroutine ***end)
+{
+    unsigned taken = 0;
+    for (struct wi_goroutine *g; taken < n && (g = wi_ring_oldest(ring)); taken++) {
+        **end = g;
+        *end = &g->next;
+    }
+    return taken;
+}
+
+void wi_ring_overflow(struct wi_ring *ring)
+{
+    struct wi_goroutine *first = NULL, **end = &first;
+    unsigned n = detach_oldest(ring, WI_RUNQ_SIZE / 2, &end);
+    *end = NULL;
+    wi_inject_push_list(&wi_inject, first, end, n);
+}
+
+unsigned wi_runq_share(struct wi_runq *q)
+{
+    struct wi_goroutine *first = NULL, **end = &first;
+    unsigned n = detach_oldest(&q->woken, (wi_ring_length(&q->woken) + 1) / 2, &end);
+    n += detach_oldest(&q->fresh, (wi_ring_length(&q->fresh) + 1) / 2, &end);
+    *end = NULL;
+    if (n)
+        wi_inject_push_list(&wi_inject, first, end, n);
+    return n;
+}

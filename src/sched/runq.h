@@ -1,0 +1,106 @@
+/* runq.h — a worker's run queue. Only the thread that owns the worker touches it, from inside weft; others read the counters.
+   So pushing and picking cost no locked instruction. How work gets to others: claim.h (taking the whole worker) and
+   wi_runq_share (the owner gives half away when asked).
+
+   Three parts:
+     next    the goroutine just made ready by the running one: runs next, so that two that talk to each other stay in cache;
+             at most WI_RUNQ_STREAK times in a row
+     woken   a ring, first in first out: goroutines that ran before
+     fresh   a ring, newest first: goroutines that never ran. Depth first keeps few stacks alive; every 64th pick takes the
+             oldest, so that none starves. When both rings hold something they take turns.
+   What does not fit goes, the oldest half at a time, to the inject queue.
+
+   0 <= tail - head <= WI_RUNQ_SIZE for both rings. */
+#ifndef WI_RUNQ_H
+#define WI_RUNQ_H
+
+#include "sched/goroutine.h"
+
+#define WI_RUNQ_SIZE 256U
+#define WI_RUNQ_STREAK 64U
+#define WI_RUNQ_LOOK 32U /* every that many picks the worker looks at timers and the inject queue */
+
+struct wi_ring {
+    _Atomic uint32_t head, tail;                 /* [stores: owner; loads: all] */
+    struct wi_goroutine *slots[WI_RUNQ_SIZE];    /* [owner] */
+};
+
+struct wi_runq {
+    _Atomic(struct wi_goroutine *) next;  /* [stores: owner; loads: all] */
+    _Atomic uint32_t tick;                /* [stores: owner; loads: all] picks so far */
+    _Atomic uint32_t turns;               /* [stores: owner; loads: all] picks that were not from next */
+    uint32_t streak;                      /* [owner] picks from next in a row */
+    struct wi_ring woken, fresh;
+};
+
+static inline uint32_t wi_ring_length(const struct wi_ring *ring)
+{
+    return wi_load_relaxed(&ring->tail) - wi_load_relaxed(&ring->head);
+}
+
+/* How many are queued: exact for the owner, a guess for others. */
+static inline uint32_t wi_runq_length(const struct wi_runq *q)
+{
+    return wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) + (wi_load_relaxed(&q->next) != NULL);
+}
+
+/* Moves the oldest half of a full ring to the inject queue. */
+void wi_ring_overflow(struct wi_ring *ring);
+
+static inline void wi_ring_push(struct wi_ring *ring, struct wi_goroutine *g)
+{
+    uint32_t tail = wi_load_relaxed(&ring->tail);
+    if (WI_UNLIKELY(tail - wi_load_relaxed(&ring->head) == WI_RUNQ_SIZE))
+        wi_ring_overflow(ring);
+    ring->slots[tail % WI_RUNQ_SIZE] = g;
+    wi_store_relaxed(&ring->tail, tail + 1);
+}
+
+static inline struct wi_goroutine *wi_ring_oldest(struct wi_ring *ring)
+{
+    uint32_t head = wi_load_relaxed(&ring->head);
+    if (head == wi_load_relaxed(&ring->tail))
+        return NULL;
+    struct wi_goroutine *g = ring->slots[head % WI_RUNQ_SIZE];
+    wi_store_relaxed(&ring->head, head + 1);
+    return g;
+}
+
+static inline struct wi_goroutine *wi_ring_newest(struct wi_ring *ring)
+{
+    uint32_t tail = wi_load_relaxed(&ring->tail);
+    if (wi_load_relaxed(&ring->head) == tail)
+        return NULL;
+    wi_store_relaxed(&ring->tail, tail - 1);
+    return ring->slots[(tail - 1) % WI_RUNQ_SIZE];
+}
+
+/* The goroutine to run now, or NULL. */
+static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick)
+{
+    struct wi_goroutine *g = wi_load_relaxed(&q->next);
+    if (g && WI_LIKELY(q->streak < WI_RUNQ_STREAK)) {
+        wi_store_relaxed(&q->next, NULL);
+        q->streak++;
+        return g;
+    }
+    q->streak = 0;
+    wi_bump(&q->turns, 1);
+    if ((tick & 1) || wi_ring_length(&q->woken) == 0) {
+        struct wi_goroutine *fresh =
+            WI_LIKELY((tick & 63) != 1) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
+        if (fresh)
+            return fresh;
+    }
+    struct wi_goroutine *woken = wi_ring_oldest(&q->woken);
+    if (woken)
+        return woken;
+    if (g)
+        wi_store_relaxed(&q->next, NULL);
+    return g;
+}
+
+/* Moves half of both rings, the oldest, rounded up, to the inject queue. Returns how many. */
+unsigned wi_runq_share(struct wi_runq *q);
+
+#endif

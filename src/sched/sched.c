@@ -1,0 +1,205 @@
+/* sched.c — the runtime's beginning and end: lazy start, weft_procs, fork, weft_shutdown. */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct wi_sched wi_sched = {.armed_ns = INT64_MAX, .sentinel_ns = INT64_MAX};
+
+static struct wi_lock start_lock;
+
+/* ---- weft_procs ---- */
+
+static _Atomic int procs_cached;
+
+static int read_procs(void)
+{
+    const char *text = getenv("WEFT_PROCS");
+    if (!text || !*text) {
+        int cpus = wi_os_cpus();
+        return cpus > WI_PROCS_MAX ? WI_PROCS_MAX : cpus;
+    }
+    char *rest;
+    errno = 0;
+    long value = strtol(text, &rest, 10);
+    if (errno || *rest || value < 1 || value > WI_PROCS_MAX)
+        wi_fatal("WEFT_PROCS=%s: must be a number from 1 to %d", text, WI_PROCS_MAX);
+    return (int)value;
+}
+
+int wi_sched_procs(void)
+{
+    int procs = wi_load_relaxed(&procs_cached);
+    if (WI_UNLIKELY(procs == 0)) {
+        int saved_errno = errno;
+        procs = read_procs();
+        wi_store_relaxed(&procs_cached, procs);
+        errno = saved_errno;
+    }
+    return procs;
+}
+
+/* ---- fork ---- */
+
+/* In the child: everything that the other threads did stays where it is and is forgotten. The goroutine that forked, if it
+   was one, goes on as a foreign thread on the stack that it has; the memory of the old runtime is not unmapped under it. */
+static void forget_everything(void)
+{
+    wi_thread_forget();
+    wi_monitor_forget();
+    memset(&wi_sched, 0, sizeof wi_sched);
+    wi_store_relaxed(&wi_sched.armed_ns, INT64_MAX);
+    wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
+    memset(&wi_inject, 0, sizeof wi_inject);
+    memset(&wi_blockers, 0, sizeof wi_blockers);
+    memset(&start_lock, 0, sizeof start_lock);
+    wi_slab_forget(&wi_goroutines);
+    wi_slab_forget(&wi_threads);
+    wi_names_forget();
+    wi_stack_forget();
+    wi_hooks.forget();
+}
+
+static void install_fork_handler(void)
+{
+    pthread_atfork(NULL, NULL, forget_everything);
+}
+
+/* ---- start ---- */
+
+static void init_workers(struct wi_worker *workers, unsigned procs)
+{
+    for (unsigned i = procs; i-- > 0;) {
+        struct wi_worker *w = &workers[i];
+        w->number = i;
+        wi_store_relaxed(&w->timer_next_ns, INT64_MAX);
+        wi_store_relaxed(&w->now_ns, wi_os_now_ns());
+        w->next_idle = wi_sched.idle_workers;
+        wi_sched.idle_workers = w;
+    }
+    wi_store_relaxed(&wi_sched.alert, procs * WI_ALERT_IDLE);
+}
+
+static int start_locked(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_fork_handler);
+    unsigned procs = (unsigned)wi_sched_procs();
+    wi_os_membarrier_init();
+    wi_threads_init();
+    size_t size = procs * sizeof(struct wi_worker);
+    struct wi_worker *workers = wi_os_map(size);
+    if (!workers)
+        return -ENOMEM;
+    int error = wi_hooks.timers_start(procs);
+    if (error) {
+        wi_os_unmap(workers, size);
+        return error;
+    }
+    wi_sched.procs = procs;
+    wi_sched.workers = workers;
+    wi_sched.idle_workers = NULL;
+    wi_sched.stopping = false;
+    wi_store_relaxed(&wi_sched.shutting, 0);
+    wi_store_relaxed(&wi_sched.live, 0);
+    init_workers(workers, procs);
+    struct wi_thread *first = wi_thread_create(&error);
+    if (first) {
+        wi_spare_thread_return(first);
+        error = wi_monitor_start();
+        if (!error) {
+            wi_hooks.started();
+            return 0;
+        }
+        wi_threads_stop();
+    }
+    wi_hooks.timers_stop();
+    wi_os_unmap(workers, size);
+    wi_sched.workers = NULL;
+    return error;
+}
+
+int wi_sched_start(void)
+{
+    if (WI_LIKELY(wi_load_acquire(&wi_sched.started) == WI_STARTED)) /* pairs with the release below */
+        return 0;
+    wi_lock(&start_lock);
+    int error = 0;
+    if (wi_load_relaxed(&wi_sched.started) != WI_STARTED) {
+        error = start_locked();
+        if (!error)
+            wi_store_release(&wi_sched.started, WI_STARTED); /* pairs with the acquire above */
+    }
+    wi_unlock(&start_lock);
+    return error;
+}
+
+/* ---- shutdown ---- */
+
+/* Ends and joins the runtime threads; nothing runs any more. */
+void wi_threads_stop(void)
+{
+    wi_lock(&wi_sched.lock);
+    wi_sched.stopping = true;
+    wi_unlock(&wi_sched.lock);
+    while (wi_load_relaxed(&wi_sched.n_threads) != 0) {
+        wi_lock(&wi_sched.lock);
+        while (wi_sched.idle_threads) {
+            struct wi_thread *t = wi_sched.idle_threads;
+            wi_sched.idle_threads = t->next_idle;
+            wi_sched.n_idle_threads--;
+            t->listed = false;
+            t->stop = true;
+            wi_thread_wake(t);
+        }
+        wi_unlock(&wi_sched.lock);
+        struct timespec pause = {.tv_nsec = 200000};
+        nanosleep(&pause, NULL);
+    }
+    wi_threads_reap();
+}
+
+static void free_everything(void)
+{
+    unsigned procs = wi_sched.procs;
+    wi_hooks.stopped();
+    wi_monitor_stop();
+    wi_threads_stop();
+    for (unsigned i = 0; i < procs; i++)
+        wi_worker_drain(&wi_sched.workers[i]);
+    wi_hooks.timers_stop();
+    wi_os_unmap(wi_sched.workers, procs * sizeof(struct wi_worker));
+    wi_thread_forget();
+    wi_slab_destroy(&wi_goroutines);
+    wi_slab_destroy(&wi_threads);
+    wi_names_destroy();
+    wi_stack_destroy();
+    memset(&wi_sched, 0, sizeof wi_sched);
+    wi_store_relaxed(&wi_sched.armed_ns, INT64_MAX);
+    wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
+    wi_store_relaxed(&procs_cached, 0);
+}
+
+int weft_shutdown(int64_t deadline_ns)
+{
+    if (weft_id() != 0)
+        return -EDEADLK;
+    if (wi_load_acquire(&wi_sched.started) != WI_STARTED)
+        return 0;
+    int64_t now_ns = wi_os_now_ns();
+    int64_t end_ns = deadline_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + (deadline_ns > 0 ? deadline_ns : 0);
+    wi_store_relaxed(&wi_sched.shutting, 1);
+    for (int64_t pause_ns = 20000; weft_count() != 0; pause_ns = pause_ns < 1000000 ? 2 * pause_ns : pause_ns) {
+        if (wi_os_now_ns() >= end_ns) {
+            wi_store_relaxed(&wi_sched.shutting, 0);
+            return -ETIMEDOUT;
+        }
+        struct timespec pause = {.tv_nsec = pause_ns};
+        nanosleep(&pause, NULL);
+    }
+    wi_lock(&start_lock);
+    free_everything();
+    wi_unlock(&start_lock);
+    return 0;
+}

@@ -1,0 +1,166 @@
+/* sched.h — the scheduler's own interface and global state. The story in one place:
+
+   A goroutine that stops (parks, yields, ends) picks the next one itself and switches to it directly; whoever is switched to
+   first carries out the *commit step* of the one left (park.c). Only a thread that finds nothing in its queue goes to its own
+   stack, the scheduler's, to look further, to spin for a while and to idle (idle.c). Threads enter and leave weft by their epoch
+   and own workers by claim words (enter.h, claim.c); the monitor takes workers away from threads that are blocked or hog
+   (monitor.c). */
+#ifndef WI_SCHED_H
+#define WI_SCHED_H
+
+#include "sched/inject.h"
+#include "sched/worker.h"
+
+/* wi_sched.alert packs what a pusher must know, so that the common case is one load of a line that seldom changes. */
+#define WI_ALERT_IDLE 1U            /* x number of idle workers */
+#define WI_ALERT_IDLE_MASK 0xfffU
+#define WI_ALERT_SPIN (1U << 12)    /* x number of spinning threads */
+#define WI_ALERT_SPIN_MASK (0xfffU << 12)
+#define WI_ALERT_MONITOR (1U << 24) /* the monitor sleeps for good */
+#define WI_PROCS_MAX 1024
+
+struct wi_sched {
+    _Alignas(WI_CACHE_LINE) _Atomic uint32_t alert; /* [atomic] */
+    _Atomic int64_t armed_ns;                       /* [atomic] somebody sleeps to this time and will look at the timers */
+    _Atomic int64_t sentinel_ns;                    /* [stores: lock] the earliest time an idle thread sleeps to */
+
+    _Alignas(WI_CACHE_LINE) struct wi_lock lock;    /* ownership of workers, idle lists, counts below */
+    struct wi_worker *idle_workers;                 /* [lock] */
+    struct wi_thread *idle_threads;                 /* [lock] */
+    unsigned n_idle_threads;                        /* [lock] */
+    _Atomic unsigned n_threads;                     /* [stores: lock] runtime threads */
+    _Atomic unsigned n_blocked, n_hogs;             /* [stores: lock] threads that run a goroutine without a worker, by why */
+    struct wi_thread *dead;                         /* [lock] ended, to be joined */
+    bool stopping;                                  /* [lock] threads end when idle */
+
+    _Alignas(WI_CACHE_LINE) _Atomic uint32_t started; /* [atomic] enum wi_started */
+    unsigned procs;                                 /* [const while started] */
+    struct wi_worker *workers;                      /* [const while started] */
+    _Atomic int64_t live;                           /* [atomic] goroutines started minus ended by threads without a worker */
+    _Atomic uint64_t next_id;                       /* [atomic] */
+    _Atomic int32_t shutting;                       /* [atomic] weft_try_go is refused */
+
+    struct wi_lock starved_lock;
+    struct wi_goroutine *starved;                   /* [starved_lock] fresh goroutines for which no stack could be had */
+    _Atomic uint32_t n_starved;                     /* [stores: starved_lock] */
+};
+extern struct wi_sched wi_sched;
+
+enum wi_started { WI_STOPPED, WI_STARTING, WI_STARTED };
+
+/* ---- park.c ---- */
+/* Stops the current goroutine, or blocks the foreign thread; commit publishes it. Returns when it was made ready, perhaps on
+   another thread: the caller must take wi_self() anew. */
+void wi_park(struct wi_thread *t, wi_commit_fn commit, void *argument);
+/* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. */
+bool wi_park_thread(struct wi_thread *t, wi_commit_fn commit, void *argument, int64_t deadline_ns);
+/* The record that waits for the caller: the goroutine's or the thread's. */
+static inline struct wi_goroutine *wi_waiting(struct wi_thread *t)
+{
+    return t->current ? t->current : t->self;
+}
+/* The caller waits as a thread does: on a futex, with its stack, and timers are the futex's. */
+static inline bool wi_waits_as_thread(struct wi_thread *t)
+{
+    return WI_UNLIKELY(t->kind == WI_THREAD_FOREIGN || t->pins);
+}
+/* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
+void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
+/* Queues a list of goroutines made ready at once. */
+void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
+/* Queues the current goroutine behind the others and runs them. */
+void wi_yield(struct wi_thread *t);
+/* The first code on a goroutine's stack. */
+void wi_goroutine_main(void *unused);
+/* Lets g run on t, from t's own stack; returns when that stack is switched to again. False: no stack could be had. */
+bool wi_run(struct wi_thread *t, struct wi_goroutine *g);
+/* Carries out the commit step of whoever was left. */
+void wi_commit(struct wi_thread *t);
+/* Publishes a wait: kind and object for reports. */
+static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const struct wi_wait_kind *kind, const void *object)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    g->run.kind = kind;
+    g->run.object = object;
+    g->run.since_ns = w ? wi_load_relaxed(&w->now_ns) : 0;
+}
+
+/* ---- idle.c ---- */
+/* Finds the next goroutine for t's worker, waiting for one if need be. NULL: t lost or gave up its worker. */
+struct wi_goroutine *wi_find_work(struct wi_thread *t);
+/* Waits, without a worker, until one is assigned. False: the thread shall end. */
+bool wi_wait_for_worker(struct wi_thread *t);
+/* Somebody pushed work and alert was not 0. */
+void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert);
+/* Wakes one idle worker, unless one spins already. */
+void wi_wake_one(void);
+/* After work was queued: the light side of going idle. */
+static inline void wi_alert(struct wi_thread *t, struct wi_worker *w)
+{
+    wi_os_barrier_light(); /* pairs with the heavy barriers in idle.c and monitor.c */
+    uint32_t alert = wi_load_relaxed(&wi_sched.alert);
+    if (WI_UNLIKELY(alert != 0) && (alert & WI_ALERT_SPIN_MASK) == 0)
+        wi_alert_slow(t, w, alert);
+}
+/* To be called after a timer was added by a thread that has no worker, and before goroutines run for who knows how long:
+   somebody will look at the timers in time. */
+void wi_guard_timers(void);
+/* The earliest timer of all workers. */
+int64_t wi_timers_next_ns(void);
+
+/* ---- claim.c ---- */
+/* Takes w from its thread victim for thread taker, which must wait for a worker or own none: true when taken. */
+bool wi_take(struct wi_worker *w, struct wi_thread *victim, struct wi_thread *taker, enum wi_detached why);
+/* Takes w from its thread for t, and gives t's own worker to that thread in exchange. */
+bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread *victim);
+/* Gives t's worker to another thread, which is woken or made: false when there is none, and t keeps it. */
+bool wi_hand_off(struct wi_thread *t, enum wi_detached why);
+/* Puts t's worker in the idle list. */
+void wi_release_worker(struct wi_thread *t);
+/* A thread without a worker that runs a goroutine tries to get an idle one. */
+bool wi_reattach(struct wi_thread *t);
+/* Counts t as attached again, or as done with its goroutine. wi_sched.lock is held. */
+void wi_set_detached(struct wi_thread *t, enum wi_detached why);
+/* A thread to give a worker to: an idle one, off its list, or a new one. NULL when none can be had. wi_sched.lock is free. */
+struct wi_thread *wi_spare_thread(void);
+/* Gives an unowned worker (in no list) to a spare thread and wakes it. */
+void wi_assign(struct wi_worker *w, struct wi_thread *t);
+/* Puts a thread that wi_spare_thread gave back. */
+void wi_spare_thread_return(struct wi_thread *t);
+
+/* ---- sched.c ---- */
+/* Starts the runtime. 0, -ENOMEM, -EAGAIN. */
+int wi_sched_start(void);
+/* Ends and joins the runtime threads. */
+void wi_threads_stop(void);
+/* weft_procs() without the runtime. */
+int wi_sched_procs(void);
+
+/* ---- monitor.c ---- */
+int wi_monitor_start(void);
+void wi_monitor_stop(void);
+void wi_monitor_forget(void);
+/* Wakes the monitor: async-signal-safe. */
+void wi_monitor_wake(void);
+/* Asks the monitor for a dump: async-signal-safe. */
+void wi_monitor_request_dump(void);
+
+/* ---- go.c ---- */
+int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join);
+/* The end for callers that have no error to return. */
+_Noreturn void wi_spawn_failed(int error);
+/* Gives an ended goroutine's record and its stack back. */
+void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g);
+void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack);
+struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system, int *error);
+void wi_name_free(struct wi_goroutine *g);
+void wi_names_destroy(void);
+void wi_names_forget(void);
+/* Gives what a worker caches back: for shutdown. */
+void wi_worker_drain(struct wi_worker *w);
+/* g was to run, but no stack could be had: it waits until one comes back. Fatal when none ever can. */
+void wi_starve(struct wi_thread *t, struct wi_goroutine *g);
+/* Queues the goroutines that starve for a stack again. */
+void wi_feed_starved(struct wi_thread *t);
+
+#endif

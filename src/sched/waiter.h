@@ -1,0 +1,79 @@
+/* waiter.h — the wait word: who may end a wait that more than one could end.
+
+   A wait on one object with one way to end needs no word: the waiter is found under the object's lock, which is held until the
+   waiter's stack is at rest (park.c), and whoever takes it off the queue has it alone. That is the *exclusive* mode; its
+   ticket is 0.
+
+   A wait that several may end (select, a timeout, later a context) is *shared*. Its word, in the type-stable record:
+
+     sequence << 8 | OPEN                  may be claimed
+     sequence << 8 | CLAIMED               one completer has it: it copies, unlinks, unlocks ...
+     sequence << 8 | CLAIMED | DONE        ... and touches nothing more
+     ... | PARKED                          the waiter's stack is at rest
+
+   The compare-and-swap to CLAIMED names the sequence, so a late completer never hits a later wait. Then DONE and PARKED are
+   set by one fetch-or each, and whoever comes second makes the waiter ready:
+
+     completer: old = or(DONE);   old & PARKED: ready it
+     commit:    old = or(PARKED); old & DONE:   ready it */
+#ifndef WI_WAITER_H
+#define WI_WAITER_H
+
+#include "sched/enter.h"
+
+#define WI_WAIT_OPEN UINT64_C(1)
+#define WI_WAIT_CLAIMED UINT64_C(2)
+#define WI_WAIT_DONE UINT64_C(4)
+#define WI_WAIT_PARKED UINT64_C(8)
+#define WI_WAIT_SEQUENCE_SHIFT 8
+
+/* Opens a shared wait, before it is linked anywhere. Returns its ticket. */
+static inline uint64_t wi_wait_open(struct wi_goroutine *g)
+{
+    uint64_t ticket = ((wi_load_relaxed(&g->wait) >> WI_WAIT_SEQUENCE_SHIFT) + 1) << WI_WAIT_SEQUENCE_SHIFT | WI_WAIT_OPEN;
+    wi_store_release(&g->wait, ticket); /* pairs with the claim */
+    return ticket;
+}
+
+/* True when the caller may end the wait; it then must. */
+static inline bool wi_wait_claim(struct wi_goroutine *g, uint64_t ticket)
+{
+    if (ticket == 0)
+        return true;
+    uint64_t word = ticket;
+    while (!wi_cas_acq_rel(&g->wait, &word, (word & ~WI_WAIT_OPEN) | WI_WAIT_CLAIMED))
+        if ((word & ~WI_WAIT_PARKED) != ticket)
+            return false;
+    return true;
+}
+
+/* The completer's last step. Nothing of the waiter may be touched after it. */
+static inline void wi_wait_complete(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket)
+{
+    if (ticket == 0 || (wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
+        wi_ready(t, g);
+}
+
+/* The commit step of a shared wait. */
+static inline bool wi_wait_commit(struct wi_thread *t, struct wi_goroutine *g, void *unused)
+{
+    (void)t, (void)unused;
+    return (wi_or_acq_rel(&g->wait, WI_WAIT_PARKED) & WI_WAIT_DONE) == 0; /* pairs with wi_wait_complete */
+}
+
+/* The commit step of an exclusive wait. */
+static inline bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lock)
+{
+    (void)t, (void)g;
+    wi_unlock(lock);
+    return true;
+}
+
+/* The commit step of a wait that nothing ends. */
+static inline bool wi_wait_commit_forever(struct wi_thread *t, struct wi_goroutine *g, void *unused)
+{
+    (void)t, (void)g, (void)unused;
+    return true;
+}
+
+#endif

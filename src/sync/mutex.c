@@ -1,0 +1,180 @@
+/* mutex.c — Mutex: barging by default, fair when somebody has waited for 1 ms, as Go's.
+
+   state bits:
+     LOCKED    somebody has the mutex
+     QUEUE     somebody works on the queue of waiters; only ever set while LOCKED
+     WAITERS   the queue is not empty
+     STARVING  a waiter has waited for STARVING_NS: unlock hands the mutex to the first waiter, newcomers queue
+
+   !LOCKED implies !QUEUE and !STARVING. Only the holder of QUEUE changes WAITERS and STARVING, and while it is held nobody else
+   changes the word: lockers need !LOCKED, unlockers that see more than LOCKED need QUEUE. So the holder of both LOCKED and
+   QUEUE gives up both with one plain store, its last access to the mutex: after it the mutex may be freed.
+   A waiter queues itself in its commit step, when its stack is at rest. */
+#include "sched/enter.h"
+#include "weft/sync.h"
+
+#include <sched.h>
+
+#define LOCKED 1U
+#define QUEUE 2U
+#define WAITERS 4U
+#define STARVING 8U
+#define STARVING_NS INT64_C(1000000)
+
+typedef _Atomic uint32_t word;
+
+struct waiter {
+    struct waiter *next;  /* [QUEUE] */
+    struct waiter *last;  /* [QUEUE] in the first waiter: the last one */
+    struct wi_goroutine *g;
+    weft_mutex *mutex;
+    int64_t since_ns;     /* when it first queued; 0: it has not */
+    bool handed;          /* unlock gave it the mutex */
+};
+
+static const struct wi_wait_kind waits_for_mutex = {.text = "Mutex"};
+
+static word *state_of(weft_mutex *m)
+{
+    return (word *)&m->state;
+}
+
+static inline bool try_lock(weft_mutex *m)
+{
+    uint32_t state = 0;
+    if (WI_LIKELY(wi_cas_acquire(state_of(m), &state, LOCKED))) /* pairs with the releases of unlock */
+        return true;
+    while (!(state & LOCKED))
+        if (wi_cas_acquire(state_of(m), &state, state | LOCKED)) /* likewise */
+            return true;
+    return false;
+}
+
+/* ---- the queue; QUEUE is held ---- */
+
+static void push_last(weft_mutex *m, struct waiter *w)
+{
+    struct waiter *first = m->waiters;
+    w->next = NULL;
+    if (first)
+        first->last->next = w;
+    else
+        m->waiters = first = w;
+    first->last = w;
+}
+
+static void push_first(weft_mutex *m, struct waiter *w)
+{
+    struct waiter *first = m->waiters;
+    w->next = first;
+    w->last = first ? first->last : w;
+    m->waiters = w;
+}
+
+static struct waiter *pop_first(weft_mutex *m)
+{
+    struct waiter *first = m->waiters;
+    if (first->next)
+        first->next->last = first->last;
+    m->waiters = first->next;
+    return first;
+}
+
+/* Sets QUEUE; the state before it. When the mutex is not locked: that state, and nothing is set. */
+static uint32_t lock_queue(weft_mutex *m)
+{
+    uint32_t state = wi_load_relaxed(state_of(m));
+    for (unsigned spins = 0;; spins++) {
+        if (!(state & LOCKED))
+            return state;
+        if (!(state & QUEUE) && wi_cas_acquire(state_of(m), &state, state | QUEUE)) /* pairs with the stores that clear it */
+            return state;
+        if (state & QUEUE) {
+            if (spins % 64 == 63)
+                sched_yield();
+            else
+                wi_pause();
+            state = wi_load_relaxed(state_of(m));
+        }
+    }
+}
+
+/* ---- lock ---- */
+
+static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+{
+    (void)t, (void)g;
+    struct waiter *w = argument;
+    weft_mutex *m = w->mutex;
+    uint32_t state = lock_queue(m);
+    if (!(state & LOCKED))
+        return false; /* free again: try anew */
+    int64_t now_ns = wi_os_now_ns();
+    if (w->since_ns) { /* it was woken and overtaken */
+        push_first(m, w);
+        if (now_ns - w->since_ns > STARVING_NS)
+            state |= STARVING;
+    } else {
+        w->since_ns = now_ns;
+        push_last(m, w);
+    }
+    wi_store_release(state_of(m), state | WAITERS); /* clears QUEUE; pairs with lock_queue */
+    return true;
+}
+
+static void lock_slow(weft_mutex *m)
+{
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    struct waiter w = {.g = wi_waiting(t), .mutex = m};
+    while (!w.handed && !try_lock(m)) {
+        wi_wait_on(t, w.g, &waits_for_mutex, m);
+        wi_park(t, commit_wait, &w);
+        t = wi_self();
+    }
+    wi_leave(t);
+}
+
+void weft_lock(weft_mutex *m)
+{
+    if (WI_UNLIKELY(!try_lock(m)))
+        lock_slow(m);
+}
+
+bool weft_try_lock(weft_mutex *m)
+{
+    if (WI_LIKELY(try_lock(m)))
+        return true;
+    struct wi_thread *t = wi_enter(); /* a loop of tries must not starve others: this looks at the slice */
+    if (t)
+        wi_leave(t);
+    return false;
+}
+
+/* ---- unlock ---- */
+
+static void unlock_slow(weft_mutex *m)
+{
+    struct wi_thread *t = wi_enter_or_die();
+    uint32_t state = lock_queue(m);
+    if (!(state & LOCKED))
+        wi_fatal("unlock of an unlocked mutex");
+    struct waiter *w = NULL;
+    uint32_t after = 0;
+    if (state & WAITERS) {
+        w = pop_first(m);
+        bool starving = (state & STARVING) && wi_os_now_ns() - w->since_ns > STARVING_NS;
+        w->handed = starving;
+        after = (starving ? LOCKED : 0) | (m->waiters ? WAITERS | (starving ? STARVING : 0) : 0);
+    }
+    wi_store_release(state_of(m), after); /* pairs with try_lock and lock_queue; the last access */
+    if (w)
+        wi_ready(t, w->g);
+    wi_leave(t);
+}
+
+void weft_unlock(weft_mutex *m)
+{
+    uint32_t state = LOCKED;
+    if (WI_UNLIKELY(!atomic_compare_exchange_strong_explicit(state_of(m), &state, 0, memory_order_release, memory_order_relaxed)))
+        unlock_slow(m);
+}

@@ -1,0 +1,121 @@
+/* waitgroup.c — WaitGroup in one word.
+
+     state = count << 32 | number of the record that began to wait last, 0 for none
+
+   The waiters form a chain of numbers through structs on their stacks. A waiter publishes itself by a compare-and-swap in its
+   commit step, that is when its stack is at rest, so whoever takes the chain may ready it at once.
+   The add that brings the count to 0 owns the chain: nobody else writes the word then (an add from 0 beside a wait is misuse,
+   as in Go). Its store of 0 is its last access to the WaitGroup, which any waiter, or a newcomer that saw the count at 0 when
+   there were no waiters, may free. */
+#include "sync/waitgroup.h"
+
+#include "sched/enter.h"
+#include "weft/sync.h"
+
+typedef _Atomic uint64_t word;
+
+struct waiter {
+    uint32_t next; /* number of the record that waited before, 0: none */
+};
+
+const struct wi_wait_kind wi_waits_for_group = {.text = "WaitGroup"};
+
+static word *state_of(weft_waitgroup *wg)
+{
+    return (word *)&wg->state;
+}
+
+static int32_t count_of(uint64_t state)
+{
+    return (int32_t)(state >> 32);
+}
+
+/* The count became 0 with waiters: lets them go. */
+static void release(struct wi_thread *t, weft_waitgroup *wg, uint32_t number)
+{
+    wi_store_release(state_of(wg), 0); /* pairs with the acquire of later waits and adds; the last access */
+    struct wi_goroutine *list = NULL;
+    unsigned n = 0;
+    while (number) {
+        struct wi_goroutine *g = wi_goroutine_by_number(number);
+        number = ((struct waiter *)g->run.waiter)->next;
+        g->next = list;
+        list = g;
+        n++;
+    }
+    if (n == 1)
+        wi_ready(t, list);
+    else
+        wi_ready_list(t, list);
+}
+
+/* Adds n; the new state when the count became 0 with waiters to let go, else 0. */
+static uint32_t add(weft_waitgroup *wg, int n)
+{
+    uint64_t change = (uint64_t)(uint32_t)n << 32;
+    uint64_t before = wi_add_acq_rel(state_of(wg), change); /* done happens before wait returns */
+    int64_t count = (int64_t)count_of(before) + n;
+    if (WI_UNLIKELY(count < 0))
+        wi_fatal("negative WaitGroup counter");
+    if (WI_UNLIKELY(count > INT32_MAX))
+        wi_fatal("WaitGroup counter overflow");
+    return count == 0 ? (uint32_t)before : 0;
+}
+
+void weft_wg_add(weft_waitgroup *wg, int n)
+{
+    uint32_t waiters = add(wg, n);
+    if (waiters) {
+        struct wi_thread *t = wi_enter_or_die();
+        release(t, wg, waiters);
+        wi_leave(t);
+    }
+}
+
+void weft_wg_done(weft_waitgroup *wg)
+{
+    weft_wg_add(wg, -1);
+}
+
+void wi_wg_joined(struct wi_thread *t, void *wg)
+{
+    uint32_t waiters = add(wg, -1);
+    if (waiters)
+        release(t, wg, waiters);
+}
+
+static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+{
+    (void)t;
+    weft_waitgroup *wg = argument;
+    struct waiter *waiter = g->run.waiter;
+    uint32_t number = wi_goroutine_number(g);
+    uint64_t state = wi_load_acquire(state_of(wg)); /* pairs with add */
+    do {
+        if (count_of(state) == 0)
+            return false;
+        waiter->next = (uint32_t)state;
+    } while (!wi_cas_acq_rel(state_of(wg), &state, (state & ~(uint64_t)UINT32_MAX) | number)); /* publishes the waiter */
+    return true;
+}
+
+void weft_wg_wait(weft_waitgroup *wg)
+{
+    if (count_of(wi_load_acquire(state_of(wg))) == 0) /* pairs with add */
+        return;
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    struct wi_goroutine *g = wi_waiting(t);
+    struct waiter waiter;
+    g->run.waiter = &waiter;
+    wi_wait_on(t, g, &wi_waits_for_group, wg);
+    wi_park(t, commit_wait, wg);
+    wi_leave(wi_self());
+}
+
+void weft_wg_spawn_(weft_waitgroup *wg, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
+{
+    weft_wg_add(wg, 1);
+    int error = wi_spawn(NULL, site, fn, words, wg);
+    if (WI_UNLIKELY(error))
+        wi_spawn_failed(error);
+}

@@ -1,0 +1,43 @@
+/* wheel.h — pending timers of one worker: a hierarchical timing wheel for the far ones, a pairing heap for the near ones.
+
+   Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987; Fredman, Sedgewick, Sleator and Tarjan, "The Pairing
+   Heap", Algorithmica 1986. Most timers are timeouts that are stopped long before they are due: in the wheel, start and stop
+   are O(1) list operations. What comes within one level-0 slot of being due moves to the heap, which orders it to the
+   nanosecond. Both are intrusive: starting a timer never allocates and never fails. The caller locks. */
+#ifndef WI_WHEEL_H
+#define WI_WHEEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wi_timer {
+    int64_t deadline_ns;             /* CLOCK_MONOTONIC; INT64_MAX never fires */
+    struct wi_timer *next, **link;   /* wheel: slot list; heap: sibling and who points here */
+    struct wi_timer *child;          /* heap */
+    uint8_t where;                   /* 0 idle, 1 wheel, 2 heap */
+    uint8_t level, slot;             /* wheel: to keep the occupancy bitmap */
+};
+
+#define WI_WHEEL_LEVELS 6
+#define WI_WHEEL_SLOTS 64
+struct wi_wheel {
+    uint64_t now_tick;                                      /* slots up to here have been moved to the heap */
+    uint64_t occupied[WI_WHEEL_LEVELS];                     /* bitmap of slots that are not empty */
+    struct wi_timer *slots[WI_WHEEL_LEVELS][WI_WHEEL_SLOTS];
+    struct wi_timer *heap;                                  /* the root: the earliest near timer */
+    size_t count;
+};
+
+/* A zeroed wheel is empty. now_ns never goes back. */
+void wi_wheel_add(struct wi_wheel *wheel, struct wi_timer *timer, int64_t now_ns);   /* timer->deadline_ns is set, where 0 */
+/* False when the timer was not pending. */
+bool wi_wheel_remove(struct wi_wheel *wheel, struct wi_timer *timer);
+/* Takes the earliest timer with deadline_ns <= now_ns off the wheel; NULL when there is none. In order of deadline, first
+   started first among equals is not promised. */
+struct wi_timer *wi_wheel_expire(struct wi_wheel *wheel, int64_t now_ns);
+/* A time at which wi_wheel_expire may have something to do: exact for near timers, never later than the earliest timer; far
+   ones give the time at which their slot must be sorted. INT64_MAX when nothing is pending. O(levels). */
+int64_t wi_wheel_next_ns(const struct wi_wheel *wheel);
+
+#endif

@@ -1,0 +1,15 @@
+/* weft_go with a float argument. */
+#include <weft.h>
+
+void work(int a);
+
+void snippet(void);
+void snippet(void)
+{
+    float value = 1;
+#ifdef MISUSE
+    weft_go(work, value);
+#else
+    weft_go(work, (int)value);
+#endif
+}

@@ -1,0 +1,16 @@
+/* weft_go of a variadic function. */
+/* standards: c11 c17 gnu11 gnu17 */
+#include <weft.h>
+
+void work(int a, ...);
+void plain(int a, int b);
+
+void snippet(void);
+void snippet(void)
+{
+#ifdef MISUSE
+    weft_go(work, 1, 2);
+#else
+    weft_go(plain, 1, 2);
+#endif
+}

@@ -1,0 +1,163 @@
+/* time.c — sleeping: never too short, not at all for nothing, for ever for the largest duration, ten thousand at once. */
+#include "../workload.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <weft.h>
+
+#include "../test.h"
+
+TEST_BOTH(NowIsTheMonotonicClock)
+{
+    for (int i = 0; i < 1000; i++) {
+        int64_t before_ns = clock_ns(), now_ns = weft_now(), after_ns = clock_ns();
+        CHECK(before_ns <= now_ns);
+        CHECK(now_ns <= after_ns);
+    }
+}
+
+TEST_BOTH(SleepOfNothingReturnsAtOnce)
+{
+    static const int64_t durations[] = {0, -1, -WEFT_SECOND, INT64_MIN, INT64_MIN + 1};
+    int64_t start_ns = clock_ns();
+    for (int i = 0; i < 1000; i++)
+        CHECK_EQ(weft_sleep(durations[i % 5]), 0);
+    CHECK(clock_ns() - start_ns < 5 * WEFT_SECOND);
+}
+
+static void sleep_exactly(int64_t ns, int times)
+{
+    for (int i = 0; i < times; i++) {
+        int64_t start_ns = clock_ns();
+        CHECK_EQ(weft_sleep(ns), 0);
+        CHECK(clock_ns() - start_ns >= ns);
+    }
+}
+
+TEST_BOTH(SleepIsNeverShort)
+{
+    static const int64_t durations[] = {1, 10, 999, 1000, 1001, 49999, 100 * WEFT_US, 999999,
+                                        WEFT_MS, 3 * WEFT_MS + 1, 20 * WEFT_MS};
+    weft_waitgroup wg = {0};
+    for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
+        weft_wg_go(&wg, sleep_exactly, durations[i], 10);
+    for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
+        sleep_exactly(durations[i], 3); /* the test's own thread or goroutine */
+    weft_wg_wait(&wg);
+}
+
+static void sleep_randomly(uint64_t seed, int64_t most_ns, _Atomic int *woken)
+{
+    sleep_exactly((int64_t)(test_random_from(&seed) % (uint64_t)most_ns), 1);
+    atomic_fetch_add(woken, 1);
+}
+
+TEST(TenThousandSleepers)
+{
+    int n = test_scale(10000);
+    _Atomic int woken = 0;
+    weft_waitgroup wg = {0};
+    int64_t start_ns = clock_ns();
+    for (int i = 0; i < n; i++)
+        weft_wg_go(&wg, sleep_randomly, test_random(), 300 * WEFT_MS, &woken);
+    weft_wg_wait(&wg);
+    CHECK_EQ(atomic_load(&woken), n);
+    CHECK(clock_ns() - start_ns < 20 * WEFT_SECOND); /* one after the other they would take 25 minutes */
+}
+
+/* The same deadline for all: nobody is lost in a crowd of equal timers. */
+TEST(SleepersOfOneMoment)
+{
+    int n = test_scale(3000);
+    _Atomic int woken = 0;
+    weft_waitgroup wg = {0};
+    for (int i = 0; i < n; i++)
+        weft_wg_go(&wg, sleep_randomly, 1, 50 * WEFT_MS, &woken);
+    weft_wg_wait(&wg);
+    CHECK_EQ(atomic_load(&woken), n);
+}
+
+struct order {
+    _Atomic int next;
+    int places[5];
+};
+
+static void note_order(struct order *order, int me)
+{
+    weft_sleep((me + 1) * 150 * WEFT_MS);
+    order->places[atomic_fetch_add(&order->next, 1)] = me;
+}
+
+TEST(SleepersWakeInOrder)
+{
+    struct order order = {0};
+    weft_waitgroup wg = {0};
+    for (int i = 5; i-- > 0;)
+        weft_wg_go(&wg, note_order, &order, i);
+    weft_wg_wait(&wg);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(order.places[i], i);
+}
+
+/* A far timer first, near ones after it: the earlier deadline must be noticed by whoever waits for the later one. */
+TEST(EarlierSleepOvertakes)
+{
+    for (int i = 0; i < test_scale(50); i++) {
+        weft_waitgroup wg = {0};
+        weft_wg_go(&wg, sleep_exactly, 30 * WEFT_MS, 1);
+        nap_ms(2); /* everyone is idle by now */
+        int64_t start_ns = clock_ns();
+        weft_waitgroup near = {0};
+        weft_wg_go(&near, sleep_exactly, WEFT_MS, 1);
+        weft_wg_wait(&near);
+        CHECK(clock_ns() - start_ns >= WEFT_MS);
+        CHECK(clock_ns() - start_ns < 5 * WEFT_SECOND);
+        weft_wg_wait(&wg);
+    }
+}
+
+static void *sleep_on_a_thread(void *argument)
+{
+    sleep_exactly(*(int64_t *)argument, 5);
+    return NULL;
+}
+
+TEST(ForeignThreadsSleepToo)
+{
+    pthread_t threads[8];
+    int64_t durations[8];
+    for (int i = 0; i < 8; i++) {
+        durations[i] = (i + 1) * WEFT_MS;
+        CHECK_EQ(pthread_create(&threads[i], NULL, sleep_on_a_thread, &durations[i]), 0);
+    }
+    for (int i = 0; i < 8; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+}
+
+static _Atomic int early;
+
+static void sleep_for_ever(int64_t ns, weft_waitgroup *asleep)
+{
+    weft_wg_done(asleep);
+    weft_sleep(ns);
+    atomic_store(&early, 1);
+}
+
+/* Last: these goroutines stay parked until the program ends. */
+TEST(SleepForEver)
+{
+    static const int64_t durations[] = {INT64_MAX, INT64_MAX - 1, INT64_MAX / 2, INT64_MAX - WEFT_SECOND};
+    weft_waitgroup asleep = {0};
+    weft_wg_add(&asleep, 4);
+    for (int i = 0; i < 4; i++)
+        weft_go(sleep_for_ever, durations[i], &asleep);
+    weft_wg_wait(&asleep);
+    weft_waitgroup wg = {0};
+    for (int i = 0; i < 100; i++)
+        weft_wg_go(&wg, sleep_exactly, WEFT_MS, 3);
+    weft_wg_wait(&wg);
+    nap_ms(50);
+    CHECK_EQ(atomic_load(&early), 0);
+    CHECK(weft_count() >= 4);
+}
+
+TEST_MAIN()
