@@ -49,6 +49,12 @@ static inline pid_t thread_id(void)
     return (pid_t)syscall(SYS_gettid);
 }
 
+/* For durations that a soak shortens: n after scaling, but no less than least. */
+static inline int at_least(int least, int n)
+{
+    return n < least ? least : n;
+}
+
 /* How many names a directory has, without the dots; -1 when it cannot be read. For "/proc/self/task" and "/proc/self/fd"
    (where the descriptor of the reading itself counts every time). */
 static inline int count_names(const char *path)

@@ -21,9 +21,11 @@ struct wi_waiter {
     uint64_t ticket;                   /* [const] of the wait, see waiter.h; 0: exclusive */
     void *value;                       /* [const] where to receive into (may be NULL), or what to send */
     struct wi_waiter **winner;         /* [const] select: set to the waiter whose operation was carried out */
-    uint32_t index;                    /* [const] select: the case */
+    struct wi_waitq *queue;            /* [chan lock] that it is in, or NULL */
+    struct wi_waiter *twins;           /* [const] select: the first of an array of its waiters on the same channel, or NULL */
+    uint16_t n_twins;                  /* [const] in the first of them: how many */
+    uint16_t index;                    /* [const] select: the case */
     bool ok;                           /* [who claimed it] the operation succeeded; false: the channel was closed */
-    bool queued;                       /* [chan lock] */
 };
 
 struct wi_waitq {
@@ -50,27 +52,32 @@ static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)
     w->previous = q->last;
     *(q->last ? &q->last->next : &q->first) = w;
     q->last = w;
-    w->queued = true;
+    w->queue = q;
 }
 
-static inline void wi_waitq_remove(struct wi_waitq *q, struct wi_waiter *w)
+static inline void wi_waitq_remove(struct wi_waiter *w)
 {
-    if (!w->queued)
+    struct wi_waitq *q = w->queue;
+    if (!q)
         return;
     *(w->previous ? &w->previous->next : &q->first) = w->next;
     *(w->next ? &w->next->previous : &q->last) = w->previous;
-    w->queued = false;
+    w->queue = NULL;
 }
 
-/* Takes the first waiter whose wait can still be ended off the queue; it is claimed then. */
+/* Takes the first waiter whose wait can still be ended off the queue; it is claimed then, and nothing of its goroutine is left
+   in the channel, which may be freed before the goroutine runs. */
 static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
 {
     for (struct wi_waiter *w; (w = q->first);) {
         q->first = w->next;
         *(w->next ? &w->next->previous : &q->last) = NULL;
-        w->queued = false;
-        if (wi_wait_claim(w->g, w->ticket))
-            return w;
+        w->queue = NULL;
+        if (!wi_wait_claim(w->g, w->ticket))
+            continue;
+        for (unsigned i = 0, n = w->twins ? w->twins->n_twins : 0; i < n; i++)
+            wi_waitq_remove(&w->twins[i]);
+        return w;
     }
     return NULL;
 }

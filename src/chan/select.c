@@ -3,7 +3,8 @@
    All channels are locked in the order of their addresses (select against select cannot deadlock, and two selects that pair
    with each other see one state); if an operation is possible it is carried out, the first possible one in a random order;
    otherwise a waiter is queued on every channel, everything is unlocked, and the shared wait of waiter.h decides who ends it.
-   Afterwards all are locked again and what is left of the waiters unlinked, so that nothing outlives the call. */
+   Afterwards the channels are locked again and what is left of the waiters unlinked, so that nothing outlives the call; but
+   not the winner's channel, which may have been freed meanwhile: its completer has unlinked all that was there. */
 #include "chan/chan.h"
 
 #include "base/rand.h"
@@ -23,28 +24,29 @@ struct selection {
     unsigned n;                /* cases that name a channel */
     uint16_t *order;           /* their indices in the random order */
     uint16_t *by_address;      /* their indices by their channels' addresses */
-    struct wi_waiter *waiters; /* one for each of order */
+    struct wi_waiter *waiters; /* one for each of by_address, so that those on one channel are neighbours */
     int64_t timeout_ns;        /* the earliest, INT64_MAX for none */
     int timeout_case;          /* its index, or -1 */
 };
 
-static void lock_all(const struct selection *s)
+/* All but `except`, which may be NULL. */
+static void lock_all(const struct selection *s, const weft_chan_core *except)
 {
-    const weft_chan_core *last = NULL;
+    const weft_chan_core *last = except;
     for (unsigned i = 0; i < s->n; i++) {
         weft_chan_core *c = s->cases[s->by_address[i]].chan;
-        if (c != last)
+        if (c != last && c != except)
             wi_lock(&c->lock);
         last = c;
     }
 }
 
-static void unlock_all(const struct selection *s)
+static void unlock_all(const struct selection *s, const weft_chan_core *except)
 {
-    weft_chan_core *last = NULL;
+    const weft_chan_core *last = except;
     for (unsigned i = s->n; i-- > 0;) {
         weft_chan_core *c = s->cases[s->by_address[i]].chan;
-        if (c != last)
+        if (c != last && c != except)
             wi_unlock(&c->lock);
         last = c;
     }
@@ -118,9 +120,22 @@ static int try_all(const struct selection *s, struct wi_waiter **ended)
     return -EAGAIN;
 }
 
-static struct wi_waitq *queue_of(const weft_case *one)
+/* Queues a waiter for every case. All are locked. */
+static void queue_everywhere(const struct selection *s, struct wi_goroutine *g, uint64_t ticket, struct wi_waiter **winner)
 {
-    return one->op == WEFT_CASE_SEND ? &one->chan->senders : &one->chan->receivers;
+    for (unsigned i = 0, first = 0; i < s->n; i++) {
+        const weft_case *one = &s->cases[s->by_address[i]];
+        if (one->chan != s->cases[s->by_address[first]].chan)
+            first = i;
+        s->waiters[i] = (struct wi_waiter){.g = g,
+                                           .ticket = ticket,
+                                           .value = one->value,
+                                           .winner = winner,
+                                           .twins = &s->waiters[first],
+                                           .index = s->by_address[i]};
+        s->waiters[first].n_twins++;
+        wi_waitq_push(one->op == WEFT_CASE_SEND ? &one->chan->senders : &one->chan->receivers, &s->waiters[i]);
+    }
 }
 
 /* Parks until a waiter wins or the time comes; true: the time came. */
@@ -151,21 +166,19 @@ static int wait_for_one(struct wi_thread *t, const struct selection *s)
     struct wi_waiter *winner = NULL;
     int64_t deadline_ns = s->timeout_case < 0 ? INT64_MAX : wi_deadline_ns(s->timeout_ns);
     uint64_t ticket = wi_wait_open(g);
-    for (unsigned i = 0; i < s->n; i++) {
-        const weft_case *one = &s->cases[s->order[i]];
-        s->waiters[i] = (struct wi_waiter){.g = g, .ticket = ticket, .value = one->value, .winner = &winner, .index = s->order[i]};
-        wi_waitq_push(queue_of(one), &s->waiters[i]);
-    }
-    wi_wait_on(t, g, s->timeout_case < 0 ? &waits_for_select : &waits_for_select_or_time, s->n == 1 ? s->cases[s->order[0]].chan : NULL);
-    unlock_all(s);
+    queue_everywhere(s, g, ticket, &winner);
+    wi_wait_on(t, g, s->timeout_case < 0 ? &waits_for_select : &waits_for_select_or_time,
+               s->n == 1 ? s->cases[s->order[0]].chan : NULL);
+    unlock_all(s, NULL);
     bool timed_out = wait_shared(t, g, ticket, deadline_ns);
-    lock_all(s);
+    const weft_chan_core *gone = timed_out ? NULL : s->cases[winner->index].chan;
+    lock_all(s, gone);
     for (unsigned i = 0; i < s->n; i++)
-        wi_waitq_remove(queue_of(&s->cases[s->order[i]]), &s->waiters[i]);
-    unlock_all(s);
+        wi_waitq_remove(&s->waiters[i]);
+    unlock_all(s, gone);
     if (timed_out)
         return s->timeout_case;
-    return report(&s->cases[winner->index], (int)winner->index, winner->ok);
+    return report(&s->cases[winner->index], winner->index, winner->ok);
 }
 
 /* No channel takes part: time alone, or nothing, ends it. */
@@ -194,12 +207,12 @@ static int run(struct selection *s, const weft_case *cases, unsigned n, bool blo
         return result;
     }
     struct wi_waiter *ended;
-    lock_all(s);
+    lock_all(s, NULL);
     result = try_all(s, &ended);
     if (result == -EAGAIN && block && !(s->timeout_case >= 0 && s->timeout_ns <= 0)) {
         result = wait_for_one(t, s);
     } else {
-        unlock_all(s);
+        unlock_all(s, NULL);
         wi_waiter_complete(t, ended);
         if (result == -EAGAIN && block)
             result = s->timeout_case;

@@ -7,6 +7,7 @@
    files, which may ask servers. */
 #ifdef WEFT_HAVE_LIBDW
 #define _GNU_SOURCE
+#include "arch/sanitizer.h"
 #include "debug/libdw.h"
 
 #include <dlfcn.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define LIBDW_FUNCTIONS(X)                                                                                                  \
@@ -218,7 +220,8 @@ static bool make_images(void)
     return false;
 }
 
-bool wi_libdw_prepare(void)
+/* Loads libdw and its list of images, or brings that up to date. */
+static bool prepare(void)
 {
     if (libdw == LIBDW_UNTRIED)
         load_libdw();
@@ -233,6 +236,53 @@ bool wi_libdw_prepare(void)
     if (images)
         dw.dwfl_end(images);
     return make_images();
+}
+
+/* ---- a stack of its own ---- */
+
+#define STACK_SIZE ((size_t)1 << 20)
+#define STACK_GUARD ((size_t)1 << 16)
+
+static struct {
+    char *low; /* NULL: not mapped yet */
+    void *sp, *caller_sp;
+    struct wi_sanitizer_side side, caller;
+    bool (*work)(void *argument);
+    void *argument;
+    bool result;
+} stack; /* [lock] */
+
+static void run_on_stack(void *unused)
+{
+    (void)unused;
+    wi_sanitizer_after_switch(&stack.side, &stack.caller);
+    stack.result = prepare() && stack.work(stack.argument);
+    wi_sanitizer_before_switch(&stack.side, &stack.caller, true);
+    wi_switch(&stack.sp, stack.caller_sp);
+    abort();
+}
+
+bool wi_libdw_run(bool (*work)(void *argument), void *argument)
+{
+    if (libdw == LIBDW_ABSENT)
+        return false;
+    if (!stack.low) {
+        char *low = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (low == MAP_FAILED)
+            return false;
+        mprotect(low, STACK_GUARD, PROT_NONE); /* refused: an overflow would be worse, but there is none */
+        stack.low = low;
+        wi_sanitizer_stack_first_use(&stack.side, low, low + STACK_SIZE);
+    }
+    stack.work = work;
+    stack.argument = argument;
+    stack.caller = (struct wi_sanitizer_side){0};
+    stack.sp = wi_context_make(stack.low + STACK_SIZE, run_on_stack, NULL);
+    wi_sanitizer_stack_reuse(&stack.side);
+    wi_sanitizer_before_switch(&stack.caller, &stack.side, false);
+    wi_switch(&stack.caller_sp, stack.sp);
+    wi_sanitizer_after_switch(&stack.caller, &stack.side);
+    return stack.result;
 }
 
 void wi_libdw_unwind(struct wi_unwind_request *request)
@@ -372,8 +422,9 @@ void wi_libdw_trim(int wanted)
 
 void wi_libdw_abandon(void)
 {
-    images = NULL; /* not freed: another thread was changing it */
+    images = NULL; /* not freed: another thread was changing it, on the stack */
     memset(places, 0, sizeof places);
+    memset(&stack, 0, sizeof stack);
     places_used = 0;
     if (libdw == LIBDW_ABSENT)
         libdw = LIBDW_UNTRIED;

@@ -1,5 +1,5 @@
 /* libdw.h — what unwind.c asks of elfutils' libdw. Everything is called with unwind.c's lock held. Where libdw's header
-   was missing at build time, wi_libdw_prepare says no and the rest is never called. */
+   was missing at build time, wi_libdw_run says no and the rest is never called. */
 #ifndef WI_LIBDW_H
 #define WI_LIBDW_H
 
@@ -23,8 +23,9 @@ void wi_unwind_describe_plain(uintptr_t pc, char *text, size_t size);
 const char *wi_unwind_file_name(const char *path);
 
 #ifdef WEFT_HAVE_LIBDW
-/* Loads libdw and its list of images, or brings that up to date. False: do without. */
-bool wi_libdw_prepare(void);
+/* Calls work, in which the functions below may be called, on a stack of its own: libdw needs 160 KiB. Returns what work
+   returns; false without calling it where libdw cannot be used. */
+bool wi_libdw_run(bool (*work)(void *argument), void *argument);
 void wi_libdw_unwind(struct wi_unwind_request *request);
 /* The lines that describe a pc, each with its newline; NULL when out of memory. Valid until wi_libdw_trim. */
 const char *wi_libdw_lines(uintptr_t pc);
@@ -33,8 +34,9 @@ void wi_libdw_trim(int wanted);
 /* Gives up everything, because it may be half changed. */
 void wi_libdw_abandon(void);
 #else
-static inline bool wi_libdw_prepare(void)
+static inline bool wi_libdw_run(bool (*work)(void *argument), void *argument)
 {
+    (void)work, (void)argument;
     return false;
 }
 static inline void wi_libdw_unwind(struct wi_unwind_request *request)

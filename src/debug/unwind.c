@@ -167,31 +167,28 @@ void wi_unwind_describe_plain(uintptr_t pc, char *text, size_t size)
 
 /* ---- the lock ---- */
 
-static void leave(void)
-{
-    wi_store_relaxed(&lock_owner, 0);
-    wi_unlock(&lock);
-}
-
-/* Takes the lock if libdw can be used: not when the calling thread has it already, and not when it was forbidden. */
-static bool enter(void)
+/* Does the work with libdw, unless it cannot be used: the calling thread may be using it already. */
+static bool with_libdw(bool (*work)(void *argument), void *argument)
 {
     if (wi_load_relaxed(&plain_forced) || wi_load_relaxed(&lock_owner) == wi_os_tid())
         return false;
     wi_lock(&lock);
     wi_store_relaxed(&lock_owner, wi_os_tid());
-    if (wi_libdw_prepare())
-        return true;
-    leave();
-    return false;
+    bool done = wi_libdw_run(work, argument);
+    wi_store_relaxed(&lock_owner, 0);
+    wi_unlock(&lock);
+    return done;
+}
+
+static bool nothing(void *unused)
+{
+    (void)unused;
+    return true;
 }
 
 bool wi_unwind_has_libdw(void)
 {
-    bool there = enter();
-    if (there)
-        leave();
-    return there;
+    return with_libdw(nothing, NULL);
 }
 
 void wi_unwind_force_plain(bool plain)
@@ -210,12 +207,15 @@ void wi_unwind_forked(void)
 
 /* ---- stacks ---- */
 
+static bool unwind_with_libdw(void *request)
+{
+    wi_libdw_unwind(request);
+    return true;
+}
+
 static int unwind(struct wi_unwind_request *request)
 {
-    if (enter()) {
-        wi_libdw_unwind(request);
-        leave();
-    }
+    with_libdw(unwind_with_libdw, request);
     if (request->n == 0)
         plain_unwind(request);
     return request->n;
@@ -289,43 +289,46 @@ static void count_line(struct range *range, const char *line)
         range->last = i;
 }
 
-/* Gathers in memory, so that no lock is held during write; writes at once where that is not possible. */
-struct sink {
-    int fd, error;
-    bool direct;
+struct printing {
+    const uintptr_t *pcs;
+    int n;
+    const char *indent;
+    bool inside, full; /* full: by libdw; the lines are then gathered, so that no lock is held during write */
+    int fd, lines, error;
     char *data;
     size_t used, room;
 };
 
-static void write_all(struct sink *sink, const char *data, size_t length)
+static void write_all(struct printing *p, const char *data, size_t length)
 {
-    while (length > 0 && !sink->error) {
-        ssize_t n = write(sink->fd, data, length);
+    while (length > 0 && !p->error) {
+        ssize_t n = write(p->fd, data, length);
         if (n > 0)
             data += n, length -= (size_t)n;
         else if (errno != EINTR)
-            sink->error = -errno;
+            p->error = -errno;
     }
 }
 
-static void put(struct sink *sink, const char *data, size_t length)
+static void put(struct printing *p, const char *data, size_t length)
 {
-    if (!sink->direct && sink->used + length > sink->room) {
-        size_t room = 2 * (sink->used + length) + 1000;
-        char *larger = realloc(sink->data, room);
-        if (larger) {
-            sink->data = larger;
-            sink->room = room;
-        } else {
-            write_all(sink, sink->data, sink->used);
-            sink->direct = true;
+    if (length == 0)
+        return;
+    if (p->full && p->used + length > p->room) {
+        size_t room = 2 * (p->used + length) + 1000;
+        char *larger = realloc(p->data, room);
+        if (!larger) {
+            p->error = -ENOMEM;
+            return;
         }
+        p->data = larger;
+        p->room = room;
     }
-    if (sink->direct) {
-        write_all(sink, data, length);
+    if (p->full) {
+        memcpy(p->data + p->used, data, length);
+        p->used += length;
     } else {
-        memcpy(sink->data + sink->used, data, length);
-        sink->used += length;
+        write_all(p, data, length);
     }
 }
 
@@ -338,40 +341,54 @@ static const char *lines_of(uintptr_t pc, bool full, char *scratch, size_t size)
     return lines ? lines : scratch;
 }
 
-int wi_unwind_print(int fd, const uintptr_t *pcs, int n, const char *indent, bool inside)
+static void print_lines(struct printing *p)
 {
     char scratch[512];
-    int saved_errno = errno;
-    bool full = enter();
-    struct sink sink = {.fd = fd, .direct = !full};
     struct range range = {.public = -1, .invoke = -1, .last = -1};
-    if (full)
-        wi_libdw_trim(n);
-    for (int i = 0; i < n; i++)
-        for (const char *line = lines_of(pcs[i], full, scratch, sizeof scratch); *line; line = strchr(line, '\n') + 1)
+    for (int i = 0; i < p->n; i++)
+        for (const char *line = lines_of(p->pcs[i], p->full, scratch, sizeof scratch); *line; line = strchr(line, '\n') + 1)
             count_line(&range, line);
-    int from = !inside ? 0 : range.public >= 0 ? range.public : range.leading;
+    int from = !p->inside ? 0 : range.public >= 0 ? range.public : range.leading;
     int to = range.invoke >= 0 ? range.invoke : range.last + 1;
     if (from >= to) { /* nothing but weft: then that is what there is to see */
         from = 0;
         to = range.lines;
     }
     int at = 0;
-    for (int i = 0; i < n; i++) {
-        const char *next, *line = lines_of(pcs[i], full, scratch, sizeof scratch);
+    for (int i = 0; i < p->n; i++) {
+        const char *next, *line = lines_of(p->pcs[i], p->full, scratch, sizeof scratch);
         for (; *line; line = next, at++) {
             next = strchr(line, '\n') + 1;
             if (at >= from && at < to) {
-                put(&sink, indent, strlen(indent));
-                put(&sink, line, (size_t)(next - line));
+                put(p, p->indent, strlen(p->indent));
+                put(p, line, (size_t)(next - line));
             }
         }
     }
-    if (full)
-        leave();
-    if (!sink.direct)
-        write_all(&sink, sink.data, sink.used);
-    free(sink.data);
+    p->lines = to - from;
+}
+
+static bool print_with_libdw(void *argument)
+{
+    struct printing *p = argument;
+    p->full = true;
+    wi_libdw_trim(p->n);
+    print_lines(p);
+    return !p->error;
+}
+
+int wi_unwind_print(int fd, const uintptr_t *pcs, int n, const char *indent, bool inside)
+{
+    int saved_errno = errno;
+    struct printing p = {.pcs = pcs, .n = n, .indent = indent, .inside = inside, .fd = fd};
+    if (with_libdw(print_with_libdw, &p)) {
+        write_all(&p, p.data, p.used);
+    } else {
+        p.full = false;
+        p.error = 0;
+        print_lines(&p);
+    }
+    free(p.data);
     errno = saved_errno;
-    return sink.error ? sink.error : to - from;
+    return p.error ? p.error : p.lines;
 }

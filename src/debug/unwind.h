@@ -46,7 +46,8 @@ int wi_unwind_print(int fd, const uintptr_t *pcs, int n, const char *indent, boo
 
 /* Whether libdw is in use; loads it if need be. */
 bool wi_unwind_has_libdw(void);
-/* Makes all of this do without libdw, and without locks and malloc, from now on; for tests. */
+/* Makes all of this do without libdw, its lock and malloc from now on: for tests, and for the report of a crash inside
+   malloc (with libdw, nothing here is async-signal-safe). */
 void wi_unwind_force_plain(bool plain);
 /* In a forked child, before other threads exist: another thread of the parent may have been at work. */
 void wi_unwind_forked(void);

@@ -34,8 +34,10 @@
 #define OPEN_FIRST 8                      /* a small program shall not pay for 64 guards */
 #define BATCH 64                          /* slots opened at once; stacks given back in one go */
 #define RELEASE_LEAST 32                  /* fewer are not worth a look for neighbours */
-#define COLOURS 16                        /* different distances of descriptors from their slot's end, in cache lines */
-#define DESCRIPTOR_SPACE ((sizeof(struct wi_stack) + WI_CACHE_LINE - 1) & -(size_t)WI_CACHE_LINE) /* frames start below it */
+/* Descriptors lie at this many different distances from their slot's end, in cache lines. Going round 1,000 stacks, nine lines
+   of each, took 42 ns a stack with 1, 33 with 4, 17 with 16 and 16 with 32, which would leave less of the page for frames. */
+#define COLOURS 16
+_Static_assert(sizeof(struct wi_stack) % WI_CACHE_LINE == 0, "a frame that starts at the descriptor is aligned as it is");
 
 struct chunk {
     char *slots;                         /* [const] the first slot */
@@ -127,7 +129,7 @@ static char *slot_start(struct place place)
 static struct wi_stack *stack_at(struct place place)
 {
     char *end = slot_start(place) + ((size_t)1 << place.chunk->size_class);
-    return (struct wi_stack *)(end - DESCRIPTOR_SPACE - place.slot % COLOURS * WI_CACHE_LINE);
+    return (struct wi_stack *)(end - sizeof(struct wi_stack) - place.slot % COLOURS * WI_CACHE_LINE);
 }
 
 static struct place place_of(const struct wi_stack *stack)

@@ -67,7 +67,8 @@ int wi_os_cpus(void);
 int wi_os_cgroup_cpus(const char *cgroups, const char *mounts);
 /* Opens what wi_os_thread_blocked needs for a thread of this process; a descriptor, to be closed, or a negative errno. */
 int wi_os_thread_watch(pid_t tid);
-/* 1: the thread is blocked in the kernel; 0: running or ready to run; negative errno: cannot be told. */
+/* 1: the thread, which is not the calling one, is blocked in the kernel; 0: running or ready to run; negative errno: cannot
+   be told. */
 int wi_os_thread_blocked(int watch);
 /* The number of threads of the process; negative errno when it cannot be told. */
 int wi_os_thread_count(void);

@@ -42,6 +42,15 @@ static bool run_timers(struct wi_thread *t, struct wi_worker *w)
     return true;
 }
 
+/* Runs what is due on any worker: the timers of idle ones are everybody's business. */
+static bool run_all_timers(struct wi_thread *t)
+{
+    bool any = false;
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        any |= run_timers(t, &wi_sched.workers[i]);
+    return any;
+}
+
 /* Before a thread runs goroutines for who knows how long: somebody else must be going to look at the timers in time. */
 void wi_guard_timers(void)
 {
@@ -183,7 +192,7 @@ struct wi_goroutine *wi_find_work(struct wi_thread *t)
             wi_guard_timers();
             return g;
         }
-        if (spin(t))
+        if (run_all_timers(t) || spin(t))
             continue;
         wi_release_worker(t); /* publishes */
         return NULL;

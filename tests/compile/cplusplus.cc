@@ -22,7 +22,7 @@ namespace
 
 template <typename T> class Channel
 {
-public:
+  public:
     explicit Channel(std::size_t capacity) : core(weft_chan_core_make(sizeof(T), capacity))
     {
         CHECK(core != nullptr);
@@ -55,13 +55,13 @@ public:
         return c;
     }
 
-private:
+  private:
     weft_chan_core *core;
 };
 
 class Mutex
 {
-public:
+  public:
     void lock()
     {
         weft_lock(&mutex);
@@ -71,7 +71,7 @@ public:
         weft_unlock(&mutex);
     }
 
-private:
+  private:
     weft_mutex mutex = weft_mutex();
 };
 

@@ -1,4 +1,3 @@
-/* LINK: -lm */
 /* go.c — what a goroutine is given and can ask: arguments of every width, copied objects, names and stack sizes, ids and
    counts, weft_run; and what a switch must keep: the stack's contents, floating-point values and the rounding mode. */
 #include "../workload.h"

@@ -87,7 +87,7 @@ TEST_BOTH(YieldFairness)
     weft_wg_add(&wg, YIELDERS);
     for (int i = 0; i < YIELDERS; i++)
         weft_go(count_yields, &stop, &counts[i], &wg);
-    nap_ms(300);
+    nap_ms(at_least(50, test_scale(300)));
     atomic_store(&stop, true);
     weft_wg_wait(&wg);
     uint64_t most = 0, least = UINT64_MAX;
@@ -240,7 +240,7 @@ TEST(PingPongHog)
     }
     CHECK_EQ(weft_send(hogs, 1), 0);
     CHECK_EQ(weft_send(light, 1), 0);
-    nap_ms(300);
+    nap_ms(at_least(100, test_scale(300)));
     atomic_store(&stop, true);
     weft_close(hogs);
     weft_close(light);
@@ -539,7 +539,7 @@ TEST(LockOSThreadNesting)
     CHECK(atomic_load(&pins.threads[0]) != atomic_load(&pins.threads[1]));
     for (int i = 0; i < 4; i++)
         weft_wg_go(&others, stay_off_pinned_threads, &pins);
-    nap_ms(200);
+    nap_ms(at_least(20, test_scale(200)));
     CHECK(HOLDS_WITHIN(10000, atomic_load(&pins.looks) > 10));
     atomic_store(&pins.stop, true);
     weft_wg_wait(&others);

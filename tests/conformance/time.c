@@ -58,7 +58,7 @@ TEST(TenThousandSleepers)
     weft_waitgroup wg = {0};
     int64_t start_ns = clock_ns();
     for (int i = 0; i < n; i++)
-        weft_wg_go(&wg, sleep_randomly, test_random(), 300 * WEFT_MS, &woken);
+        weft_wg_go(&wg, sleep_randomly, test_random(), at_least(30, test_scale(300)) * WEFT_MS, &woken);
     weft_wg_wait(&wg);
     CHECK_EQ(atomic_load(&woken), n);
     CHECK(clock_ns() - start_ns < 20 * WEFT_SECOND); /* one after the other they would take 25 minutes */

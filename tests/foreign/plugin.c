@@ -1,4 +1,3 @@
-/* LINK: -ldl */
 /* plugin.c — a program that knows nothing of weft loads a plugin that uses it, has it work and stop, unloads it, and does so
    again: no thread and no descriptor is left behind. The plugins lie beside the program. */
 #include "../workload.h"

@@ -8,13 +8,14 @@
    barrier, looks at all queues again, and only then sleeps. Seeing work, he takes himself off the list again; when a waker has
    popped him meanwhile he is the spinner that the waker counted. A spinner that finds work stops spinning and then wakes others
    as if he had made work, *without looking whether there is more*: those who made work while he was spinning left that to him,
-   and their stores may not be visible yet. So does one who stopped spinning to go idle and found work in the second look.
+   and their stores may not be visible yet. So does one who stopped spinning to go idle and found work in the second look. And
+   a waker who finds the list empty counted a spinner that never was: he uncounts it before he gives back the lock, so that who
+   joins the list next is not passed over because of it, and then wakes the monitor if that sleeps.
 
-   A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one under the
-   inject lock; two workers out of work, each of which may stay for ever in an item that it takes; the monitor.
+   A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one; two workers out of work, each of which may stay for ever in an item that it takes; the monitor.
    Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody is
    counted as spinning; exactly the sleeping threads are counted and listed as idle.
-   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step), the end of spinning by time,
+   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step), the inject queue's lock, the end of spinning by time,
    futexes (a sleeper wakes when its word changes in memory). The idle list and the count of it in `alert` change in one step
    under the lock, so here the count is the list, a bit for each.
 
@@ -25,6 +26,7 @@
    BUG_CHAIN_LOOKS         a spinner that finds work wakes only when it sees more
    BUG_QUIET_RETURN        one who was a spinner and finds work in the second look wakes nobody
    BUG_UNDO_UNLOCKED       a waker that finds the list empty uncounts its spinner after it gave the lock back
+   BUG_UNDO_NO_MONITOR     ... or then does not wake the monitor
    BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier
    BUG_MONITOR_NO_CHAIN    a spinner that finds work does not wake the monitor */
 #define NT 5
@@ -39,9 +41,8 @@
 #define TAIL 2        /* the pusher's queue */
 #define HEAD 3
 #define INJECT 4
-#define INJECT_LOCK 5
-#define WAKE(t) (4 + (t)) /* of IDLER(0) and IDLER(1) */
-#define NA 8
+#define WAKE(t) (3 + (t)) /* of IDLER(0) and IDLER(1) */
+#define NA 7
 
 #define IDLE(t) (1 << ((t) - 2))
 #define IDLE_MASK 3
@@ -60,6 +61,11 @@ inline add_alert(delta)
     d_step { EMPTY(me); mem[ALERT] = mem[ALERT] + delta }
 }
 
+inline wake_monitor()
+{
+    d_step { EMPTY(me); mem[ALERT] = mem[ALERT] & ~ASLEEP }
+}
+
 inline wake_one()
 {
     d_step {
@@ -73,10 +79,18 @@ inline wake_one()
     if
     :: alert == 0
     :: else ->
-       lock(me, LOCK);
-       alert = mem[ALERT] & IDLE_MASK;
+       atomic {
+           lock(me, LOCK);
+           alert = mem[ALERT] & IDLE_MASK;
+           if
+           :: alert & IDLE(IDLER(0)) -> add_alert(-IDLE(IDLER(0))); alert = IDLER(0)
+           :: alert & IDLE(IDLER(1)) -> add_alert(-IDLE(IDLER(1))); alert = IDLER(1)
+           :: else
+           fi
+       };
        if
-       :: alert == 0 ->
+       :: alert -> store(me, WAKE(alert), 1); unlock(me, LOCK)
+       :: else ->
 #ifdef BUG_UNDO_UNLOCKED
           unlock(me, LOCK);
           add_alert(-SPIN)
@@ -84,15 +98,15 @@ inline wake_one()
           add_alert(-SPIN);
           unlock(me, LOCK)
 #endif
-       :: alert & IDLE(IDLER(0)) -> add_alert(-IDLE(IDLER(0))); store(me, WAKE(IDLER(0)), 1); unlock(me, LOCK)
-       :: alert & IDLE(IDLER(1)) -> add_alert(-IDLE(IDLER(1))); store(me, WAKE(IDLER(1)), 1); unlock(me, LOCK)
+#ifndef BUG_UNDO_NO_MONITOR
+          ;
+          if
+          :: LOAD(me, ALERT) & ASLEEP -> wake_monitor()
+          :: else
+          fi
+#endif
        fi
     fi
-}
-
-inline wake_monitor()
-{
-    d_step { EMPTY(me); mem[ALERT] = mem[ALERT] & ~ASLEEP }
 }
 
 /* After work was queued. */
@@ -125,9 +139,7 @@ proctype foreign(byte me)
 {
     byte alert;
 
-    lock(me, INJECT_LOCK);
     store(me, INJECT, 1);
-    unlock(me, INJECT_LOCK);
     alert_others()
 }
 
@@ -140,13 +152,7 @@ inline take()
     :: d_step { SEES_LOCAL && EMPTY(me); mem[HEAD] = mem[HEAD] + 1; found = 1 }
     :: atomic { !SEES_LOCAL -> found = 0 };
        if
-       :: SEES_INJECTED ->
-          lock(me, INJECT_LOCK);
-          if
-          :: SEES_INJECTED -> found = 1; store(me, INJECT, 0)
-          :: else
-          fi;
-          unlock(me, INJECT_LOCK)
+       :: d_step { SEES_INJECTED && EMPTY(me); mem[INJECT] = 0; found = 1 }
        :: !SEES_INJECTED
        fi
     fi
@@ -206,8 +212,7 @@ search:
     :: else
     fi;
 
-    lock(me, LOCK);
-    add_alert(IDLE(me));
+    atomic { lock(me, LOCK); add_alert(IDLE(me)) }
     unlock(me, LOCK);
 #ifndef BUG_LATE_SPIN
     if
@@ -229,16 +234,21 @@ search:
 #endif
     if
     :: found ->
-       lock(me, LOCK);
+       atomic {
+           lock(me, LOCK);
+           if
+           :: mem[ALERT] & IDLE(me) -> add_alert(-IDLE(me))
+           :: else -> found = 0
+           fi
+       };
+       unlock(me, LOCK);
        if
-       :: mem[ALERT] & IDLE(me) ->
-          add_alert(-IDLE(me));
-          unlock(me, LOCK);
+       :: found ->
 #ifdef BUG_QUIET_RETURN
           duty = 0;
 #endif
           goto search
-       :: else -> unlock(me, LOCK)
+       :: else
        fi
     :: else
     fi;

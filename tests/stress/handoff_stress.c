@@ -205,7 +205,7 @@ TEST_BOTH(CounterBesideNaps)
         weft_wg_go(&wg, nap_and_yield, &stop, test_random());
     weft_wg_go(&wg, count_and_yield, &stop, &count);
     uint64_t before = 0;
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < at_least(2, test_scale(10)); i++) {
         weft_sleep(100 * WEFT_MS);
         uint64_t now = atomic_load(&count);
         CHECK(now > before + 10);

@@ -7,13 +7,20 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 /* ---- memory ---- */
+
+static bool readable(const void *address)
+{
+    int ends[2];
+    CHECK_EQ(pipe(ends), 0);
+    bool result = write(ends[1], address, 1) == 1;
+    close(ends[0]);
+    close(ends[1]);
+    return result;
+}
 
 TEST(memory)
 {
@@ -26,7 +33,7 @@ TEST(memory)
         CHECK_EQ(wi_os_release(start + page, page), 0);
         CHECK(start[0] == 1 && start[page] == 0 && start[2 * page - 1] == 0 && start[2 * page] == 1);
         wi_os_unmap(start, 3 * page);
-        CHECK_EQ(madvise(start, page, MADV_DONTNEED), -1); /* gone */
+        CHECK(test_on_valgrind() || !readable(start));
     }
     for (size_t size = 100; size < (size_t)16 << 20; size *= 3) {
         char *start = wi_os_map(size);
@@ -40,7 +47,6 @@ TEST(memory)
     CHECK(wi_os_reserve((size_t)1 << 60, 0) == NULL);
     CHECK(wi_os_reserve((size_t)1 << 60, (size_t)1 << 61) == NULL);
     CHECK(wi_os_map((size_t)1 << 60) == NULL);
-    CHECK(wi_os_release((char *)page, page) < 0);
     CHECK(wi_os_max_mappings() >= 1000);
     CHECK_EQ(errno, 42);
 }
@@ -183,6 +189,7 @@ static void put(const char *name, const char *text)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", tree, name);
+    mkdir(tree, 0700);
     for (char *slash = path + strlen(tree) + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
         *slash = '\0';
         mkdir(path, 0700);
@@ -280,14 +287,12 @@ TEST(blocked_threads)
         usleep(100);
     CHECK_EQ(wi_os_thread_count(), before + 1);
     errno = 42;
-    int watch = wi_os_thread_watch(tid), self = wi_os_thread_watch(wi_os_tid());
-    CHECK(watch >= 0 && self >= 0);
+    int watch = wi_os_thread_watch(tid);
+    CHECK(watch >= 0);
     while (wi_os_thread_blocked(watch) == 0)
         usleep(100);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100; i++)
         CHECK_EQ(wi_os_thread_blocked(watch), 1);
-        CHECK_EQ(wi_os_thread_blocked(self), 0);
-    }
     CHECK_EQ(write(helper_pipe[1], "x", 1), 1);
     while (wi_load_acquire(&helper_tid) != 0)
         usleep(100);
@@ -304,7 +309,6 @@ TEST(blocked_threads)
     CHECK(wi_os_thread_blocked(-1) < 0);
     CHECK_EQ(errno, 42);
     close(watch);
-    close(self);
     close(helper_pipe[0]);
     close(helper_pipe[1]);
 }

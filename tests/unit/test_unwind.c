@@ -23,10 +23,11 @@ static struct side {
     void *sp;
     struct wi_sanitizer_side sanitizer;
 } home, other;
-static char *stack; /* other's */
+static char *stack;     /* other's */
+static bool unfinished; /* other is suspended in innermost */
 /* A macro, so that the switch is called by the function that uses it. */
-#define SWITCH(from, to)                                                                                                    \
-    (wi_sanitizer_before_switch(&(from).sanitizer, &(to).sanitizer, false), wi_switch(&(from).sp, (to).sp),                 \
+#define SWITCH(from, to, dies)                                                                                              \
+    (wi_sanitizer_before_switch(&(from).sanitizer, &(to).sanitizer, dies), wi_switch(&(from).sp, (to).sp),                 \
      wi_sanitizer_after_switch(&(from).sanitizer, &(to).sanitizer))
 
 static int line_innermost, line_inlined, line_middle, line_outermost; /* of the calls in these functions */
@@ -34,7 +35,7 @@ static int line_innermost, line_inlined, line_middle, line_outermost; /* of the 
 static NOINLINE void innermost(void)
 {
     KEEP_FRAME();
-    line_innermost = __LINE__, SWITCH(other, home);
+    line_innermost = __LINE__, SWITCH(other, home, false);
     KEEP_FRAME();
 }
 
@@ -60,14 +61,22 @@ static void outermost(void *argument)
     KEEP_FRAME();
     line_outermost = __LINE__, middle(*(int *)argument);
     KEEP_FRAME();
-    SWITCH(other, home);
+    SWITCH(other, home, true);
     abort();
+}
+
+static void finish(void)
+{
+    SWITCH(home, other, false); /* out of its calls, to the end of outermost */
+    unfinished = false;
 }
 
 static void suspend(int depth)
 {
     static int how_deep;
     how_deep = depth;
+    if (unfinished)
+        finish();
     if (stack) {
         wi_sanitizer_stack_discard(&other.sanitizer);
         CHECK_EQ(munmap(stack, STACK_SIZE), 0);
@@ -76,7 +85,15 @@ static void suspend(int depth)
     CHECK(stack != MAP_FAILED);
     wi_sanitizer_stack_first_use(&other.sanitizer, stack, stack + STACK_SIZE);
     other.sp = wi_context_make(stack + STACK_SIZE, outermost, &how_deep);
-    SWITCH(home, other);
+    unfinished = true;
+    SWITCH(home, other, false);
+}
+
+/* Red zones too. */
+__attribute__((no_sanitize("address"))) static void copy_words(void *to, const void *from, size_t size)
+{
+    for (size_t i = 0; i < size / sizeof(uint64_t); i++)
+        ((volatile uint64_t *)to)[i] = ((const volatile uint64_t *)from)[i];
 }
 
 /* Unwinds the suspended context from a copy, with its stack out of reach. */
@@ -85,7 +102,7 @@ static int unwind_copy(uintptr_t *pcs, int max)
     uintptr_t sp = (uintptr_t)other.sp, size = (uintptr_t)stack + STACK_SIZE - sp;
     char *copy = malloc(size);
     CHECK(copy != NULL);
-    memcpy(copy, other.sp, size);
+    copy_words(copy, other.sp, size);
     CHECK_EQ(mprotect(stack, STACK_SIZE, PROT_NONE), 0);
     struct wi_registers registers;
     wi_registers_of_suspended(&registers, (const struct wi_saved *)(void *)copy, sp);
@@ -160,7 +177,7 @@ TEST(a_context_unwinds_the_same_after_it_went_on)
 {
     uintptr_t pcs[WI_UNWIND_MAX];
     suspend(1);
-    SWITCH(home, other); /* out of the calls: it waits in outermost now */
+    finish();
     int n = unwind_copy(pcs, WI_UNWIND_MAX);
     if (wi_unwind_has_libdw()) {
         CHECK_EQ(n, 2);
@@ -236,6 +253,15 @@ TEST(the_calling_thread)
 
 /* ---- signal handlers ---- */
 
+#if TEST_TSAN
+/* It reports malloc in signal handlers, and that is what is tested here: the code interrupted is not in malloc. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "report_signal_unsafe=0";
+}
+#endif
+
 static int line_trap;
 
 static void on_trap(int number, siginfo_t *info, void *ucontext)
@@ -309,11 +335,12 @@ TEST(a_crash_inside_the_unwinder_and_a_fork)
     if (without_libdw())
         return;
     suspend(2);
-    struct wi_registers registers;
-    wi_registers_of_suspended(&registers, other.sp, (uintptr_t)other.sp);
     unreadable_copy = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(unreadable_copy != MAP_FAILED);
-    memcpy(unreadable_copy, stack, STACK_SIZE);
+    copy_words(unreadable_copy, stack, STACK_SIZE);
+    struct wi_registers registers;
+    uintptr_t sp = (uintptr_t)other.sp;
+    wi_registers_of_suspended(&registers, (const struct wi_saved *)(void *)(unreadable_copy + (sp - (uintptr_t)stack)), sp);
     CHECK_EQ(mprotect(unreadable_copy, STACK_SIZE, PROT_NONE), 0);
     handle(SIGSEGV, on_crash);
     uintptr_t pcs[WI_UNWIND_MAX];

@@ -1,4 +1,6 @@
 /* The macros inside other macros, inside each other, and in an inline function. */
+/* Spread over lines on purpose: */
+/* clang-format off */
 #include <weft.h>
 #include <assert.h>
 #include <stdio.h>

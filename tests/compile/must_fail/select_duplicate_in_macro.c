@@ -1,4 +1,6 @@
 /* The same index twice, inside another macro. */
+/* Spread over lines on purpose: */
+/* clang-format off */
 #include <weft.h>
 
 #include <assert.h>

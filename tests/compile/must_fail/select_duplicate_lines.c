@@ -1,4 +1,6 @@
 /* The same index twice, on several lines and by name. */
+/* Spread over lines on purpose: */
+/* clang-format off */
 #include <weft.h>
 
 enum { A, B };
