@@ -57,12 +57,19 @@ static void *answer(void *argument)
 {
     long n = *(long *)argument;
     stay_on(cpus[1]);
-    for (long i = 0; i < n; i++) {
+    for (long i = 0; i <= n; i++) {
         while (atomic_load_explicit(&line, memory_order_acquire) != 2 * i + 1) /* pairs with the other's release */
             ;
         atomic_store_explicit(&line, 2 * i + 2, memory_order_release);
     }
     return NULL;
+}
+
+static void ask(long i)
+{
+    atomic_store_explicit(&line, 2 * i + 1, memory_order_release); /* pairs with the other's acquire */
+    while (atomic_load_explicit(&line, memory_order_acquire) != 2 * i + 2)
+        ;
 }
 
 static int64_t line_round_trips(long n)
@@ -71,14 +78,10 @@ static int64_t line_round_trips(long n)
     atomic_store(&line, 0);
     if (pthread_create(&thread, NULL, answer, &n) != 0)
         bench_die("no thread");
+    ask(0); /* the other has arrived */
     int64_t start = bench_now_ns();
-    for (long i = 0; i < n; i++) {
-        if (i == 1) /* the other has arrived */
-            start = bench_now_ns();
-        atomic_store_explicit(&line, 2 * i + 1, memory_order_release); /* pairs with the other's acquire */
-        while (atomic_load_explicit(&line, memory_order_acquire) != 2 * i + 2)
-            ;
-    }
+    for (long i = 1; i <= n; i++)
+        ask(i);
     int64_t took = bench_now_ns() - start;
     pthread_join(thread, NULL);
     return took;

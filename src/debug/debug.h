@@ -1,16 +1,47 @@
-/* debug.h — the debug layer's side of the hooks. */
+/* debug.h — what the debug layer's files share, and their side of the scheduler's hooks. */
 #ifndef WI_DEBUG_H
 #define WI_DEBUG_H
 
-#include <stdint.h>
+#include "sched/goroutine.h"
 
-/* ---- signals.c: environment, signals, the overflow report ---- */
+/* ---- snapshot.c ---- */
+/* A goroutine, or a foreign thread that waits, as it was at one moment. */
+struct wi_snapshot {
+    uint64_t id;                  /* 0: a foreign thread */
+    const weft_site *site;        /* NULL: a foreign thread */
+    enum wi_state state;
+    uint32_t turn;                /* how often it changed its state */
+    bool is_thread, is_main;      /* the record of a foreign thread; started by weft_run */
+    pid_t tid;                    /* of a foreign thread */
+    char name[56];
+    const struct wi_wait_kind *kind; /* parked: what it waits for ... */
+    const void *object;              /* ... which one ... */
+    int64_t since_ns;                /* ... since about when; 0: not known */
+    uintptr_t sp, top;               /* parked, with a stack: its live part */
+    size_t stack_size;
+};
+/* False: the record is free, or changed too often to be read. stack gets a copy of the first *copied bytes of the live part;
+   NULL: not wanted. May be called at any time from any thread. */
+bool wi_snapshot(struct wi_goroutine *g, struct wi_snapshot *snapshot, char *stack, size_t room, size_t *copied);
+/* Calls fn for every record in use. */
+void wi_snapshot_each(void (*fn)(struct wi_goroutine *g, void *argument), void *argument);
+/* "receive on channel 0x7f..."; returns text. */
+const char *wi_wait_text(const struct wi_snapshot *snapshot, char *text, size_t size);
+
+/* ---- dump.c ---- */
+/* "goroutine 42 (worker, digest.c:61)"; returns text. */
+const char *wi_who(const struct wi_snapshot *snapshot, char *text, size_t size);
+
+/* ---- deadlock.c: for the monitor, see hooks.h ---- */
+int64_t wi_debug_quiet(void);
+void wi_deadlock_started(void);
+
+/* ---- signals.c: the environment, signals, the end of the program ---- */
 void wi_debug_started(void);
 void wi_debug_stopped(void);
 void wi_debug_forget(void);
 void wi_debug_main_started(void);
-void wi_debug_dump_requested(void);
-/* ---- deadlock.c ---- */
-int64_t wi_debug_quiet(void);
+void wi_debug_requested(uint32_t requests);
+enum wi_request { WI_REQUEST_DUMP = 1, WI_REQUEST_FAULT = 2 };
 
 #endif

@@ -14,20 +14,15 @@ static void forget(void)
     wi_debug_forget();
 }
 
-static void stopped(void)
-{
-    wi_debug_stopped();
-}
-
 const struct wi_hooks wi_hooks = {
     .timers_run = wi_timers_run,
     .timers_start = wi_timers_start,
     .timers_stop = wi_timers_stop,
     .joined = wi_wg_joined,
     .started = wi_debug_started,
-    .stopped = stopped,
+    .stopped = wi_debug_stopped,
     .forget = forget,
     .main_started = wi_debug_main_started,
     .quiet = wi_debug_quiet,
-    .dump = wi_debug_dump_requested,
+    .requested = wi_debug_requested,
 };

@@ -11,16 +11,16 @@
 #define WI_SLAB_CHUNKS 16384 /* chunks a slab can have */
 
 struct wi_slab {
-    const char *name;           /* [const] for messages */
-    uint32_t record_size;       /* [const] a power of two, or a multiple of the cache line; 8 at least */
-    uint32_t chunk_records;     /* [const] slots a chunk, a power of two, one of them not a record; chunk memory is
+    const char *name;        /* [const] for messages */
+    uint32_t record_size;    /* [const] a power of two, or a multiple of the cache line; 8 at least */
+    uint32_t chunk_records;  /* [const] slots a chunk, a power of two, one of them not a record; chunk memory is
                                    record_size * chunk_records, below 4 GiB */
-    struct wi_lock lock;        /* guards free, fresh, chunks' growth */
-    void *free;                 /* [lock] freed records, linked through their first word; the rest of a freed record keeps
+    struct wi_lock lock;     /* guards free, fresh, chunks' growth */
+    void *free;              /* [lock] freed records, linked through their first word; the rest of a freed record keeps
                                    its last contents */
-    uint32_t fresh;             /* [lock] the next number to hand out; a multiple of chunk_records: its chunk is not made */
-    _Atomic(char *) *chunks;    /* [atomic] WI_SLAB_CHUNKS pointers, filled in order; never changed once set */
-    _Atomic uint32_t made;      /* [atomic] numbers below this have been handed out at least once; what they name may be
+    uint32_t fresh;          /* [lock] the next number to hand out; a multiple of chunk_records: its chunk is not made */
+    _Atomic(char *) *chunks; /* [atomic] WI_SLAB_CHUNKS pointers, filled in order; never changed once set */
+    _Atomic uint32_t made;   /* [atomic] numbers below this have been handed out at least once; what they name may be
                                    all zero still */
 };
 

@@ -3,15 +3,15 @@
    Chunks of 64 MiB to 1 GiB of address space are reserved as needed, each for slots of one class. A slot is
      unopened   it has no guard yet; slots are opened in order, up to 64 at a time, and become cold
      cold       guarded; no page of it is touched, so it has no descriptor; a bit in the chunk's head stands for it
-     hot        has its descriptor and pages; in the class's free list
+     hot        has its descriptor and pages; in the pool's free list
      in use     taken; maybe in a worker's cache
-   Equations, under the class's lock: opened slots = cold + hot + in use (+ those that a call is moving);
-   chunk->cold_count = bits set in chunk->cold; a chunk is in class->with_cold exactly when it has a cold slot.
+   Equations, under the pool's lock: opened slots = cold + hot + in use (+ those that a call is moving);
+   chunk->cold_count = bits set in chunk->cold; a chunk is in pool->with_cold exactly when it has a cold slot.
 
    A chunk's head, at its lowest page, takes a bit a slot and is the only thing that opening writes: an opened slot costs its
    share of page tables and not a page.
 
-   Two locks a class: opening holds open_lock through its system calls, so that who comes meanwhile waits for what is being
+   Two locks a pool: opening holds open_lock through its system calls, so that who comes meanwhile waits for what is being
    opened instead of reserving more; lock is held for moments. Order: open_lock, lock, chunks_lock.
 
    Pages go back when more stacks are hot than both keep_hot and the number in use: half of what a program held can come and
@@ -28,44 +28,44 @@
 
 #define MIN_CLASS 16
 #define MAX_CLASS 30
-#define CHUNKS 8192                       /* of 1 GiB: 8 TiB of stacks */
-#define CHUNK_FIRST ((size_t)64 << 20)    /* the size of a class's first chunk; each further one is twice as large ... */
-#define CHUNK_LAST ((size_t)1 << 30)      /* ... up to this */
-#define OPEN_FIRST 8                      /* a small program shall not pay for 64 guards */
-#define BATCH 64                          /* slots opened at once; stacks given back in one go */
-#define RELEASE_LEAST 32                  /* fewer are not worth a look for neighbours */
-/* Descriptors lie at this many different distances from their slot's end, in cache lines. Going round 1,000 stacks, nine lines
-   of each, took 42 ns a stack with 1, 33 with 4, 17 with 16 and 16 with 32, which would leave less of the page for frames. */
+#define CHUNKS 8192                    /* of 1 GiB: 8 TiB of stacks */
+#define CHUNK_FIRST ((size_t)64 << 20) /* the size of a pool's first chunk; each further one is twice as large ... */
+#define CHUNK_LAST ((size_t)1 << 30)   /* ... up to this */
+#define OPEN_FIRST 8                   /* a small program shall not pay for 64 guards */
+#define BATCH 64                       /* slots opened at once; stacks given back in one go */
+#define RELEASE_LEAST 32               /* fewer are not worth a look for neighbours */
+/* Descriptors lie at this many different distances from their slot's end, in cache lines. Going round 1,000 stacks, nine
+   lines of each, took 42 ns a stack with 1, 33 with 4, 17 with 16; more would leave too little of the page for frames. */
 #define COLOURS 16
 _Static_assert(sizeof(struct wi_stack) % WI_CACHE_LINE == 0, "a frame that starts at the descriptor is aligned as it is");
 
 struct chunk {
-    char *slots;                         /* [const] the first slot */
-    size_t size;                         /* [const] of the whole reservation, this head included */
-    uint32_t slot_count;                 /* [const] */
-    uint32_t guard;                      /* [const] bytes at each slot's low end */
-    uint32_t size_class;                 /* [const] */
-    uint32_t index;                      /* [const] in chunks */
-    _Atomic uint32_t opened;             /* [atomic; stores: open_lock and lock] slots below this are opened */
-    uint32_t cold_count;                 /* [lock] */
-    uint32_t lowest;                     /* [lock] no word of cold below this one has a bit set */
-    struct chunk *next_with_cold;        /* [lock] */
-    _Atomic uint64_t cold[];             /* [atomic; stores: lock] a bit a slot */
+    char *slots;                  /* [const] the first slot */
+    size_t size;                  /* [const] of the whole reservation, this head included */
+    uint32_t slot_count;          /* [const] */
+    uint32_t guard;               /* [const] bytes at each slot's low end */
+    uint32_t size_class;          /* [const] */
+    uint32_t index;               /* [const] in chunks */
+    _Atomic uint32_t opened;      /* [atomic; stores: open_lock and lock] slots below this are opened */
+    uint32_t cold_count;          /* [lock] */
+    uint32_t lowest;              /* [lock] no word of cold below this one has a bit set */
+    struct chunk *next_with_cold; /* [lock] */
+    _Atomic uint64_t cold[];      /* [atomic; stores: lock] a bit a slot */
 };
 
-struct class {
+struct pool { /* the stacks of one class */
     struct wi_lock lock;
     struct wi_stack *hot;    /* [lock] last in, first out */
     size_t hot_count;        /* [lock] */
     size_t in_use;           /* [lock] */
     struct chunk *with_cold; /* [lock] */
     _Alignas(WI_CACHE_LINE) struct wi_lock open_lock;
-    struct chunk *opening;   /* [open_lock] the chunk that may have unopened slots */
-    size_t next_size;        /* [open_lock] what the next chunk shall have; 0: CHUNK_FIRST */
-    size_t opened;           /* [open_lock] slots in all chunks */
+    struct chunk *opening; /* [open_lock] the chunk that may have unopened slots */
+    size_t next_size;      /* [open_lock] what the next chunk shall have; 0: CHUNK_FIRST */
+    size_t opened;         /* [open_lock] slots in all chunks */
 };
 
-static struct class classes[MAX_CLASS + 1 - MIN_CLASS];
+static struct pool pools[MAX_CLASS + 1 - MIN_CLASS];
 static struct wi_lock chunks_lock;
 static _Atomic(struct chunk *) chunks[CHUNKS]; /* [atomic; stores: chunks_lock] never changed once set, until destroy */
 static _Atomic uint32_t chunk_count;           /* [atomic; stores: chunks_lock] */
@@ -145,8 +145,8 @@ static bool is_cold(struct place place)
     return wi_load_relaxed(&place.chunk->cold[place.slot / 64]) >> place.slot % 64 & 1;
 }
 
-/* class->lock is held. */
-static void set_cold(struct class *class, struct place place)
+/* pool->lock is held. */
+static void set_cold(struct pool *pool, struct place place)
 {
     struct chunk *chunk = place.chunk;
     uint32_t word = place.slot / 64;
@@ -155,15 +155,15 @@ static void set_cold(struct class *class, struct place place)
     if (word < chunk->lowest)
         chunk->lowest = word;
     if (chunk->cold_count++ == 0) {
-        chunk->next_with_cold = class->with_cold;
-        class->with_cold = chunk;
+        chunk->next_with_cold = pool->with_cold;
+        pool->with_cold = chunk;
     }
 }
 
-/* Takes a slot that is cold; it has no descriptor yet. False when there is none. class->lock is held. */
-static bool take_cold(struct class *class, struct place *place)
+/* Takes a slot that is cold; it has no descriptor yet. False when there is none. pool->lock is held. */
+static bool take_cold(struct pool *pool, struct place *place)
 {
-    struct chunk *chunk = class->with_cold;
+    struct chunk *chunk = pool->with_cold;
     if (!chunk)
         return false;
     uint64_t word;
@@ -171,12 +171,12 @@ static bool take_cold(struct class *class, struct place *place)
         chunk->lowest++;
     wi_store_relaxed(&chunk->cold[chunk->lowest], word & (word - 1));
     if (--chunk->cold_count == 0)
-        class->with_cold = chunk->next_with_cold;
+        pool->with_cold = chunk->next_with_cold;
     *place = (struct place){chunk, chunk->lowest * 64 + (uint32_t)__builtin_ctzl(word)};
     return true;
 }
 
-/* ---- chunks; the class's open_lock is held ---- */
+/* ---- chunks; the pool's open_lock is held ---- */
 
 static bool publish(struct chunk *chunk)
 {
@@ -192,10 +192,10 @@ static bool publish(struct chunk *chunk)
 }
 
 /* Reserves a chunk: of the size that is due, else as large as can be had, down to one slot. */
-static bool add_chunk(struct class *class, unsigned size_class)
+static bool add_chunk(struct pool *pool, unsigned size_class)
 {
     size_t slot = (size_t)1 << size_class, page = wi_os_page_size();
-    size_t due = class->next_size ? class->next_size : CHUNK_FIRST;
+    size_t due = pool->next_size ? pool->next_size : CHUNK_FIRST;
     if (due < slot)
         due = slot;
     for (size_t size = due; size >= slot; size /= 2) {
@@ -213,24 +213,24 @@ static bool add_chunk(struct class *class, unsigned size_class)
             wi_os_unmap(chunk, chunk->size);
             return false;
         }
-        class->opening = chunk;
-        class->next_size = due < CHUNK_LAST ? 2 * due : CHUNK_LAST;
+        pool->opening = chunk;
+        pool->next_size = due < CHUNK_LAST ? 2 * due : CHUNK_LAST;
         return true;
     }
     return false;
 }
 
 /* Opens some slots: 0, or a negative errno and there are none to be had. */
-static int open_slots(struct class *class, unsigned size_class)
+static int open_slots(struct pool *pool, unsigned size_class)
 {
-    struct chunk *chunk = class->opening;
+    struct chunk *chunk = pool->opening;
     if (!chunk || wi_load_relaxed(&chunk->opened) == chunk->slot_count) {
-        if (!add_chunk(class, size_class))
+        if (!add_chunk(pool, size_class))
             return -ENOMEM;
-        chunk = class->opening;
+        chunk = pool->opening;
     }
     uint32_t opened = wi_load_relaxed(&chunk->opened), left = chunk->slot_count - opened;
-    uint32_t n = class->opened < OPEN_FIRST ? OPEN_FIRST : class->opened < BATCH ? (uint32_t)class->opened : BATCH;
+    uint32_t n = pool->opened < OPEN_FIRST ? OPEN_FIRST : pool->opened < BATCH ? (uint32_t)pool->opened : BATCH;
     n = n < left ? n : left;
     size_t slot = (size_t)1 << size_class;
     int error;
@@ -238,12 +238,12 @@ static int open_slots(struct class *class, unsigned size_class)
         n /= 2; /* near the limit of mappings */
     if (error < 0)
         return error;
-    wi_lock(&class->lock);
+    wi_lock(&pool->lock);
     for (uint32_t i = 0; i < n; i++)
-        set_cold(class, (struct place){chunk, opened + i});
+        set_cold(pool, (struct place){chunk, opened + i});
     wi_store_release(&chunk->opened, opened + n); /* pairs with the acquire in wi_stack_find */
-    wi_unlock(&class->lock);
-    class->opened += n;
+    wi_unlock(&pool->lock);
+    pool->opened += n;
     return 0;
 }
 
@@ -257,20 +257,20 @@ struct haul {
 };
 
 /* Brings the haul to n stacks, as far as that can be done without a system call. */
-static void take_ready(struct class *class, unsigned n, struct haul *haul)
+static void take_ready(struct pool *pool, unsigned n, struct haul *haul)
 {
     unsigned before = haul->count;
-    wi_lock(&class->lock);
-    for (struct wi_stack *stack; haul->count < n && (stack = class->hot); haul->count++) {
-        class->hot = stack->next;
-        class->hot_count--;
+    wi_lock(&pool->lock);
+    for (struct wi_stack *stack; haul->count < n && (stack = pool->hot); haul->count++) {
+        pool->hot = stack->next;
+        pool->hot_count--;
         stack->next = haul->hot;
         haul->hot = stack;
     }
-    for (; haul->count < n && take_cold(class, &haul->cold[haul->cold_count]); haul->count++)
+    for (; haul->count < n && take_cold(pool, &haul->cold[haul->cold_count]); haul->count++)
         haul->cold_count++;
-    class->in_use += haul->count - before;
-    wi_unlock(&class->lock);
+    pool->in_use += haul->count - before;
+    wi_unlock(&pool->lock);
 }
 
 /* Touches the slot's top page for the first time: outside all locks. */
@@ -291,21 +291,21 @@ struct wi_stack *wi_stack_take(size_t size, unsigned n, int *error)
         *error = -EINVAL;
         return NULL;
     }
-    struct class *class = &classes[size_class - MIN_CLASS];
+    struct pool *pool = &pools[size_class - MIN_CLASS];
     struct haul haul;
     haul.hot = NULL;
     haul.count = haul.cold_count = 0;
     n = n < BATCH ? n : BATCH;
-    take_ready(class, n, &haul);
+    take_ready(pool, n, &haul);
     int failure = 0;
     if (haul.count < n) {
-        wi_lock(&class->open_lock);
+        wi_lock(&pool->open_lock);
         for (;;) {
-            take_ready(class, n, &haul); /* first of all what was opened while this thread waited */
-            if (haul.count == n || (failure = open_slots(class, size_class)) < 0)
+            take_ready(pool, n, &haul); /* first of all what was opened while this thread waited */
+            if (haul.count == n || (failure = open_slots(pool, size_class)) < 0)
                 break;
         }
-        wi_unlock(&class->open_lock);
+        wi_unlock(&pool->open_lock);
     }
     for (unsigned i = 0; i < haul.cold_count; i++) {
         struct wi_stack *stack = make_descriptor(haul.cold[i]);
@@ -319,26 +319,26 @@ struct wi_stack *wi_stack_take(size_t size, unsigned n, int *error)
 
 /* ---- giving back ---- */
 
-/* How many hot stacks may stay however few are in use: 1,024; above the default size fewer, as each may be dirty all over. */
+/* How many hot stacks may stay however few are in use: fewer above the default size, as each may be dirty all over. */
 static size_t keep_hot(unsigned size_class)
 {
     unsigned above = size_class > 18 ? size_class - 18 : 0;
     return above < 7 ? (size_t)1024 >> above : 8;
 }
 
-/* How many stacks to release after k were given. The class's lock is held. */
-static unsigned surplus(const struct class *class, unsigned size_class, unsigned k)
+/* How many stacks to release after k were given. The pool's lock is held. */
+static unsigned surplus(const struct pool *pool, unsigned size_class, unsigned k)
 {
     size_t keep = keep_hot(size_class);
-    keep = class->in_use > keep ? class->in_use : keep;
-    if (class->hot_count < keep + RELEASE_LEAST)
+    keep = pool->in_use > keep ? pool->in_use : keep;
+    if (pool->hot_count < keep + RELEASE_LEAST)
         return 0;
     size_t most = 2 * k > RELEASE_LEAST ? 2 * k : RELEASE_LEAST;
-    return (unsigned)(class->hot_count - keep < most ? class->hot_count - keep : most);
+    return (unsigned)(pool->hot_count - keep < most ? pool->hot_count - keep : most);
 }
 
 /* Gives the pages of n stacks that nobody has to the kernel, neighbours by one call. The slots are cold then. */
-static void release(struct class *class, struct wi_stack **stacks, unsigned n)
+static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
 {
     struct place places[2 * BATCH];
     for (unsigned i = 1; i < n; i++) { /* sort by address: insertion will do for so few */
@@ -360,35 +360,35 @@ static void release(struct class *class, struct wi_stack **stacks, unsigned n)
         char *high = slot_start(places[end - 1]) + ((size_t)1 << chunk->size_class);
         wi_os_release(low, (size_t)(high - low)); /* refused: locked memory stays resident, and nothing else changes */
     }
-    wi_lock(&class->lock);
+    wi_lock(&pool->lock);
     for (unsigned i = 0; i < n; i++)
-        set_cold(class, places[i]);
-    wi_unlock(&class->lock);
+        set_cold(pool, places[i]);
+    wi_unlock(&pool->lock);
 }
 
 void wi_stack_give(struct wi_stack *list)
 {
     while (list) {
         unsigned size_class = list->size_class, k = 1, n;
-        struct class *class = &classes[size_class - MIN_CLASS];
+        struct pool *pool = &pools[size_class - MIN_CLASS];
         struct wi_stack *first = list, *last = list, *released[2 * BATCH];
         for (; k < BATCH && last->next && last->next->size_class == size_class; k++)
             last = last->next;
         list = last->next;
-        wi_lock(&class->lock);
-        last->next = class->hot;
-        class->hot = first;
-        class->hot_count += k;
-        class->in_use -= k;
-        n = surplus(class, size_class, k);
+        wi_lock(&pool->lock);
+        last->next = pool->hot;
+        pool->hot = first;
+        pool->hot_count += k;
+        pool->in_use -= k;
+        n = surplus(pool, size_class, k);
         for (unsigned i = 0; i < n; i++) {
-            released[i] = class->hot;
-            class->hot = class->hot->next;
+            released[i] = pool->hot;
+            pool->hot = pool->hot->next;
         }
-        class->hot_count -= n;
-        wi_unlock(&class->lock);
+        pool->hot_count -= n;
+        wi_unlock(&pool->lock);
         if (n > 0)
-            release(class, released, n);
+            release(pool, released, n);
     }
 }
 
@@ -445,7 +445,7 @@ void wi_stack_destroy(void)
 
 void wi_stack_forget(void)
 {
-    memset(classes, 0, sizeof classes);
+    memset(pools, 0, sizeof pools);
     wi_store_relaxed(&chunk_count, 0);
     chunks_lock = (struct wi_lock){0};
 }

@@ -15,13 +15,13 @@
 #define WI_STACK_MIN_SIZE ((size_t)64 << 10)
 #define WI_STACK_MAX_SIZE ((size_t)1 << 30)
 
-struct wi_stack {                  /* [owner]: the goroutine that has the stack, else the cache it is in */
+struct wi_stack {                       /* [owner]: the goroutine that has the stack, else the cache it is in */
     _Alignas(64) struct wi_stack *next; /* in a list or cache */
-    char *low;                     /* [const] lowest usable address, just above the guard */
-    void *exceptions[2];           /* C++'s exceptions in flight while suspended: see sched/park.c */
-    struct wi_sanitizer_side side; /* kept while the stack is cached; discarded with its pages */
-    uint32_t chunk;                /* [const] for stack.c */
-    uint8_t size_class;            /* [const] the slot has 1 << size_class bytes */
+    char *low;                          /* [const] lowest usable address, just above the guard */
+    void *exceptions[2];                /* C++'s exceptions in flight while suspended: see sched/park.c */
+    struct wi_sanitizer_side side;      /* kept while the stack is cached; discarded with its pages */
+    uint32_t chunk;                     /* [const] for stack.c */
+    uint8_t size_class;                 /* [const] the slot has 1 << size_class bytes */
 };
 
 /* A stack whose slot has at least size bytes, guard included (rounded up to a power of two of which the guard is at most

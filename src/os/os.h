@@ -33,9 +33,9 @@ void wi_os_unguarded(size_t n);
 size_t wi_os_max_mappings(void);
 
 /* ---- clock (linux/clock.c) ---- */
-int64_t wi_os_now_ns(void);                             /* CLOCK_MONOTONIC */
-int64_t wi_os_thread_cpu_ns(clockid_t thread_clock);    /* CPU time of a thread by its clock; negative errno */
-void wi_os_precise_timers(void);                        /* 1 ns timer slack for the calling thread */
+int64_t wi_os_now_ns(void);                          /* CLOCK_MONOTONIC */
+int64_t wi_os_thread_cpu_ns(clockid_t thread_clock); /* CPU time of a thread by its clock; negative errno */
+void wi_os_precise_timers(void);                     /* 1 ns timer slack for the calling thread */
 
 /* ---- futex (linux/futex.c) ---- */
 /* Waits while *word == expected, until deadline_ns of CLOCK_MONOTONIC (INT64_MAX: for ever). 0, -EAGAIN, -EINTR,

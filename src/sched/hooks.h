@@ -22,8 +22,8 @@ struct wi_hooks {
     /* Called by the monitor when everything is idle: looks for a deadlock. Returns the time at which it wants to be asked
        again, INT64_MAX for when something has happened meanwhile. */
     int64_t (*quiet)(void);
-    /* Called by the monitor when a dump was requested by signal. */
-    void (*dump)(void);
+    /* Called by the monitor after wi_monitor_request. */
+    void (*requested)(uint32_t requests);
 };
 extern const struct wi_hooks wi_hooks;
 

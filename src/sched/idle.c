@@ -431,6 +431,6 @@ void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert)
         w->pushed = true;
     if (alert & WI_ALERT_MONITOR)
         wi_monitor_wake();
-    if ((alert & WI_ALERT_IDLE_MASK) && !will_run_soon(w))
+    if ((alert & WI_ALERT_IDLE_MASK) && (alert & WI_ALERT_SPIN_MASK) == 0 && !will_run_soon(w))
         wi_wake_one();
 }

@@ -37,7 +37,8 @@ struct watch {
 
 static struct {
     _Atomic uint32_t wake;   /* futex: enum wi_wake */
-    _Atomic bool stop, dump;
+    _Atomic bool stop;
+    _Atomic uint32_t requests; /* bits for wi_hooks.requested */
     pthread_t handle;
     struct watch *watches;
     bool limit_reported;
@@ -51,9 +52,9 @@ void wi_monitor_wake(void)
         wi_os_futex_wake(&monitor.wake, 1);
 }
 
-void wi_monitor_request_dump(void)
+void wi_monitor_request(uint32_t requests)
 {
-    wi_store_relaxed(&monitor.dump, true);
+    wi_or_acq_rel(&monitor.requests, requests);
     wi_monitor_wake();
 }
 
@@ -252,10 +253,8 @@ static void *monitor_main(void *unused)
     wi_os_precise_timers();
     unsigned quiet_looks = 0;
     while (!wi_load_acquire(&monitor.stop)) {
-        if (wi_load_relaxed(&monitor.dump)) {
-            wi_store_relaxed(&monitor.dump, false);
-            wi_hooks.dump();
-        }
+        if (wi_load_relaxed(&monitor.requests))
+            wi_hooks.requested(wi_swap_acq_rel(&monitor.requests, 0));
         int64_t now_ns = wi_os_now_ns();
         enum verdict verdict = look_around(now_ns);
         quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
@@ -303,5 +302,5 @@ void wi_monitor_forget(void)
             close(monitor.watches[i].proc);
     monitor.watches = NULL; /* not freed: another thread may have held malloc's locks */
     monitor.limit_reported = false;
-    wi_store_relaxed(&monitor.dump, false);
+    wi_store_relaxed(&monitor.requests, 0);
 }

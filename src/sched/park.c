@@ -185,6 +185,8 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
     struct wi_goroutine *g = wi_waiting(t);
     bool woken = true;
     wi_goroutine_set_state(g, WI_PARKED);
+    if (wi_load_relaxed(&wi_sched.alert) == (WI_ALERT_MONITOR | wi_sched.procs * WI_ALERT_IDLE))
+        wi_monitor_wake(); /* if nobody can wake us it is for the monitor to see */
     if (publish(t, g, argument))
         woken = wi_thread_sleep(t, deadline_ns);
     wi_goroutine_set_state(g, WI_RUNNING);

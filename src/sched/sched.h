@@ -82,7 +82,7 @@ static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     g->run.kind = kind;
     g->run.object = object;
-    g->run.since_ns = w ? wi_load_relaxed(&w->now_ns) : 0;
+    g->run.since_ns = WI_LIKELY(w != NULL) ? wi_load_relaxed(&w->now_ns) : wi_os_now_ns();
 }
 
 /* ---- idle.c ---- */
@@ -99,7 +99,7 @@ static inline void wi_alert(struct wi_thread *t, struct wi_worker *w)
 {
     wi_os_barrier_light(); /* pairs with the heavy barriers in idle.c and monitor.c */
     uint32_t alert = wi_load_relaxed(&wi_sched.alert);
-    if (WI_UNLIKELY(alert != 0) && (alert & WI_ALERT_SPIN_MASK) == 0)
+    if (WI_UNLIKELY(alert != 0))
         wi_alert_slow(t, w, alert);
 }
 /* To be called after a timer was added by a thread that has no worker, and before goroutines run for who knows how long:
@@ -142,8 +142,8 @@ void wi_monitor_stop(void);
 void wi_monitor_forget(void);
 /* Wakes the monitor: async-signal-safe. */
 void wi_monitor_wake(void);
-/* Asks the monitor for a dump: async-signal-safe. */
-void wi_monitor_request_dump(void);
+/* Has the monitor call wi_hooks.requested with these bits: async-signal-safe. */
+void wi_monitor_request(uint32_t requests);
 
 /* ---- go.c ---- */
 int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join);

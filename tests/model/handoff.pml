@@ -19,6 +19,7 @@
                      worker, free at the start: the other thread takes it in between and then is given one more)
    BUG_NO_RECHECK    the slow path does not read the thread's worker pointer again under the lock */
 #define NT 3
+#define STORERS 2
 #define DEPTH 2
 #define MONITOR 2
 #define EPOCH(t) (t)

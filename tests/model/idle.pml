@@ -15,9 +15,9 @@
    A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one; two workers out of work, each of which may stay for ever in an item that it takes; the monitor.
    Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody is
    counted as spinning; exactly the sleeping threads are counted and listed as idle.
-   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step), the inject queue's lock, the end of spinning by time,
-   futexes (a sleeper wakes when its word changes in memory). The idle list and the count of it in `alert` change in one step
-   under the lock, so here the count is the list, a bit for each.
+   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step); the inject queue's lock, whose
+   release is no fence; spinning by time; futexes. What happens under wi_sched.lock is one step, because of it others can see
+   only the change of `alert`; the idle list and the count of it in `alert` are one set of bits.
 
    BUG_NO_BARRIER          the idle thread does not execute the heavy barrier
    BUG_NO_LOOK             it does not look again
@@ -30,19 +30,18 @@
    BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier
    BUG_MONITOR_NO_CHAIN    a spinner that finds work does not wake the monitor */
 #define NT 5
+#define STORERS 2
 #define DEPTH 2
-#define PUSHER 0
+#define MAKER 0
 #define FOREIGN 1
 #define IDLER(i) (2 + (i))
 #define MONITOR 4
 
 #define ALERT 0
-#define LOCK 1        /* wi_sched.lock */
-#define TAIL 2        /* the pusher's queue */
-#define HEAD 3
-#define INJECT 4
-#define WAKE(t) (3 + (t)) /* of IDLER(0) and IDLER(1) */
-#define NA 7
+#define TAIL 1        /* the maker's queue: items made ... */
+#define HEAD 2        /* ... and taken */
+#define INJECT 3
+#define NA 4
 
 #define IDLE(t) (1 << ((t) - 2))
 #define IDLE_MASK 3
@@ -51,15 +50,11 @@
 #define SPINS(alert) (((alert) & SPIN) != 0)
 
 #define WORK (mem[TAIL] != mem[HEAD] || mem[INJECT])
-#define FINAL assert((mem[ALERT] & IDLE_MASK) == sleepers && !SPINS(mem[ALERT]) && mem[LOCK] == 0 && \
+#define FINAL assert((mem[ALERT] & IDLE_MASK) == sleepers && !SPINS(mem[ALERT]) && \
     !(WORK && sleepers) && !(WORK && (mem[ALERT] & ASLEEP)))
-byte sleepers; /* the idle threads that really sleep */
+byte sleepers; /* the idle threads that really sleep, a bit each */
+byte woken;    /* those whose futex word was set */
 #include "tso.pml"
-
-inline add_alert(delta)
-{
-    d_step { EMPTY(me); mem[ALERT] = mem[ALERT] + delta }
-}
 
 inline wake_monitor()
 {
@@ -79,27 +74,32 @@ inline wake_one()
     if
     :: alert == 0
     :: else ->
-       atomic {
-           lock(me, LOCK);
+       d_step {
+           /* Under wi_sched.lock. */
+           EMPTY(me);
            alert = mem[ALERT] & IDLE_MASK;
            if
-           :: alert & IDLE(IDLER(0)) -> add_alert(-IDLE(IDLER(0))); alert = IDLER(0)
-           :: alert & IDLE(IDLER(1)) -> add_alert(-IDLE(IDLER(1))); alert = IDLER(1)
+           :: alert & IDLE(IDLER(0)) -> alert = IDLE(IDLER(0))
            :: else
+           fi;
+           if
+           :: alert -> mem[ALERT] = mem[ALERT] - alert; woken = woken | alert
+#ifdef BUG_UNDO_UNLOCKED
+           :: else
+#else
+           :: else -> mem[ALERT] = mem[ALERT] - SPIN
+#endif
            fi
        };
        if
-       :: alert -> store(me, WAKE(alert), 1); unlock(me, LOCK)
+       :: alert
        :: else ->
 #ifdef BUG_UNDO_UNLOCKED
-          unlock(me, LOCK);
-          add_alert(-SPIN)
-#else
-          add_alert(-SPIN);
-          unlock(me, LOCK)
+          d_step { EMPTY(me); mem[ALERT] = mem[ALERT] - SPIN }
 #endif
-#ifndef BUG_UNDO_NO_MONITOR
-          ;
+#ifdef BUG_UNDO_NO_MONITOR
+          skip
+#else
           if
           :: LOAD(me, ALERT) & ASLEEP -> wake_monitor()
           :: else
@@ -125,7 +125,7 @@ inline alert_others()
     alert = 0
 }
 
-proctype pusher(byte me)
+proctype maker(byte me)
 {
     byte alert;
 
@@ -149,10 +149,10 @@ proctype foreign(byte me)
 inline take()
 {
     if
-    :: d_step { SEES_LOCAL && EMPTY(me); mem[HEAD] = mem[HEAD] + 1; found = 1 }
+    :: d_step { SEES_LOCAL; mem[HEAD] = mem[HEAD] + 1; found = 1 }
     :: atomic { !SEES_LOCAL -> found = 0 };
        if
-       :: d_step { SEES_INJECTED && EMPTY(me); mem[INJECT] = 0; found = 1 }
+       :: d_step { SEES_INJECTED; mem[INJECT] = 0; found = 1 }
        :: !SEES_INJECTED
        fi
     fi
@@ -170,6 +170,14 @@ inline look()
     fi
 }
 
+inline stop_spinning()
+{
+    if
+    :: spin -> d_step { mem[ALERT] = mem[ALERT] - SPIN; spin = 0 }
+    :: else
+    fi
+}
+
 proctype idler(byte me)
 {
     byte alert;
@@ -178,47 +186,33 @@ proctype idler(byte me)
     bit found;
 
 out_of_work:
-    atomic { EMPTY(me); spin = !SPINS(mem[ALERT]); duty = spin; mem[ALERT] = mem[ALERT] | SPIN }
+    atomic { spin = !SPINS(mem[ALERT]); duty = spin; mem[ALERT] = mem[ALERT] | SPIN }
 search:
     take();
     if
-    :: found ->
-       if
-       :: duty ->
-          if
-          :: spin -> add_alert(-SPIN); spin = 0
-          :: else
-          fi;
-          duty = 0;
+    :: found && duty ->
+       stop_spinning();
+       d_step { duty = 0; found = 0 };
 #ifdef BUG_CHAIN_LOOKS
-          look();
-          if
-          :: found -> alert_others()
-          :: else
-          fi
-#elif defined(BUG_MONITOR_NO_CHAIN)
-          wake_one();
-          alert = 0
-#elif !defined(BUG_NO_CHAIN)
-          alert_others()
-#endif
+       look();
+       if
+       :: found -> alert_others(); found = 0
        :: else
        fi;
-       found = 0;
-       if
-       :: goto out_of_work
-       :: goto busy
-       fi
+#elif defined(BUG_MONITOR_NO_CHAIN)
+       wake_one();
+       alert = 0;
+#elif !defined(BUG_NO_CHAIN)
+       alert_others();
+#endif
+       goto work
+    :: found && !duty -> found = 0; goto work
     :: else
     fi;
 
-    atomic { lock(me, LOCK); add_alert(IDLE(me)) }
-    unlock(me, LOCK);
+    mem[ALERT] = mem[ALERT] + IDLE(me); /* under wi_sched.lock, as is joining the list */
 #ifndef BUG_LATE_SPIN
-    if
-    :: spin -> add_alert(-SPIN); spin = 0
-    :: else
-    fi;
+    stop_spinning();
 #endif
 #ifndef BUG_NO_BARRIER
     barrier(me);
@@ -227,37 +221,36 @@ search:
     look();
 #endif
 #ifdef BUG_LATE_SPIN
-    if
-    :: spin -> add_alert(-SPIN); spin = 0
-    :: else
-    fi;
+    stop_spinning();
 #endif
     if
     :: found ->
-       atomic {
-           lock(me, LOCK);
+       d_step {
+           /* Under wi_sched.lock. */
            if
-           :: mem[ALERT] & IDLE(me) -> add_alert(-IDLE(me))
+           :: mem[ALERT] & IDLE(me) -> mem[ALERT] = mem[ALERT] - IDLE(me)
            :: else -> found = 0
            fi
-       };
-       unlock(me, LOCK);
-       if
-       :: found ->
 #ifdef BUG_QUIET_RETURN
-          duty = 0;
+           ;
+           duty = 0
 #endif
-          goto search
+       };
+       if
+       :: found -> found = 0; goto search
        :: else
        fi
     :: else
     fi;
-    d_step { EMPTY(me); sleepers = sleepers | IDLE(me); found = 0 };
+    sleepers = sleepers | IDLE(me);
 end:
-    atomic { mem[WAKE(me)] == 1; sleepers = sleepers & ~IDLE(me); mem[WAKE(me)] = 0; spin = 1; duty = 1 };
+    atomic { woken & IDLE(me); sleepers = sleepers & ~IDLE(me); woken = woken & ~IDLE(me); spin = 1; duty = 1 };
     goto search;
-busy:
-    skip
+work:
+    if
+    :: goto out_of_work
+    :: skip
+    fi
 }
 
 proctype monitor(byte me)
@@ -266,13 +259,13 @@ proctype monitor(byte me)
 
 end_awake:
     !SEES_LOCAL && !SEES_INJECTED;
-    d_step { EMPTY(me); mem[ALERT] = mem[ALERT] | ASLEEP };
+    d_step { mem[ALERT] = mem[ALERT] | ASLEEP };
 #ifndef BUG_MONITOR_NO_BARRIER
     barrier(me);
 #endif
     look();
     if
-    :: found -> d_step { EMPTY(me); mem[ALERT] = mem[ALERT] & ~ASLEEP; found = 0 }; goto end_awake
+    :: found -> d_step { mem[ALERT] = mem[ALERT] & ~ASLEEP; found = 0 }; goto end_awake
     :: else
     fi;
 end_asleep:
@@ -283,7 +276,7 @@ end_asleep:
 init
 {
     atomic {
-        run pusher(PUSHER);
+        run maker(MAKER);
         run foreign(FOREIGN);
         run idler(IDLER(0));
         run idler(IDLER(1));

@@ -11,7 +11,7 @@
    point in the call allows every run that a later one allows; so the call ends when each buffer was empty once since it began.
 
    Before including this file a model defines NT (threads), NA (addresses), DEPTH (2 or 3 entries) and, where it wants them,
-   FLUSHED(a) (runs with every store that reaches memory) and FINAL (runs once nothing else can: every process is blocked or
+   STORERS (only that many threads, the first ones, make plain stores), FLUSHED(a) (runs with every store that reaches memory) and FINAL (runs once nothing else can: every process is blocked or
    ended and all buffers are empty). Processes that may wait for ever say so with an end label. */
 
 typedef sbuf {
@@ -23,6 +23,9 @@ sbuf sb[NT];
 byte mem[NA];
 byte unfenced[NT]; /* in barrier(): the threads whose buffers were not empty yet, a bit each */
 
+#ifndef STORERS
+#define STORERS NT
+#endif
 #ifndef FLUSHED
 #define FLUSHED(a) skip
 #endif
@@ -92,7 +95,7 @@ inline barrier(t)
 #define FENCED(i) unfenced[i] = unfenced[i] & ~(1 << _pid);
 
 /* The memory side of one buffer: thread t's is process t. */
-active [NT] proctype tso()
+active [STORERS] proctype tso()
 {
 end:
     do

@@ -198,14 +198,14 @@ static void live_and_count(int founders)
 
 TEST(EverythingAtOnce)
 {
-    for (int round = 0; round < test_scale(20); round++)
+    for (int round = 0; round < test_scale(10); round++)
         live_and_count(30);
     CHECK(HOLDS_WITHIN(20000, weft_count() == 0));
 }
 
 TEST_GO(EverythingAtOnceUnderRun)
 {
-    for (int round = 0; round < test_scale(20); round++)
+    for (int round = 0; round < test_scale(10); round++)
         live_and_count(30);
     CHECK(HOLDS_WITHIN(20000, weft_count() == 1));
 }

@@ -1,5 +1,5 @@
-/* test_lock.c — the internal lock: exclusive, and who waits long sleeps and is woken. Each test runs with membarrier and with
-   the fences that replace it. */
+/* test_lock.c — the internal lock: exclusive, and who waits long sleeps and is woken. Each test runs with membarrier and
+   with the fences that replace it. */
 #define _GNU_SOURCE
 #include "../test.h"
 #include "os/lock.h"

@@ -109,19 +109,33 @@ TEST(futex)
 /* ---- the barrier pair ---- */
 
 /* The store-buffer litmus test: each side stores its own flag, passes its barrier and loads the other's. Both loading 0 is
-   what the pair forbids; without the heavy side it happens within some thousand rounds on two CPUs. */
-static _Atomic int light_flag, heavy_flag, light_saw, round_of_light, round_of_heavy;
+   what the pair forbids; on two idle CPUs it happens within some thousand rounds when the heavy side is only a fence. A
+   store stays behind its thread's next load while its cache line is fetched, hence a line for each flag. */
+static struct {
+    _Alignas(64) _Atomic int light_flag;
+    _Alignas(64) _Atomic int heavy_flag;
+    _Alignas(64) _Atomic int round_of_light;
+    _Atomic int light_saw;
+    _Alignas(64) _Atomic int round_of_heavy;
+} litmus_words;
+
+/* Waits until *round gets there; spins first, as both sides should start at once. */
+static void await(_Atomic int *round, int wanted)
+{
+    for (int i = 0; wi_load_acquire(round) < wanted; i++)
+        if (i > 1000)
+            sched_yield();
+}
 
 static void *light_side(void *argument)
 {
     int rounds = *(int *)argument;
     for (int round = 1; round <= rounds; round++) {
-        while (wi_load_acquire(&round_of_heavy) < round)
-            sched_yield();
-        wi_store_relaxed(&light_flag, 1);
+        await(&litmus_words.round_of_heavy, round);
+        wi_store_relaxed(&litmus_words.light_flag, 1);
         wi_os_barrier_light(); /* pairs with the heavy side below */
-        wi_store_relaxed(&light_saw, wi_load_relaxed(&heavy_flag));
-        wi_store_release(&round_of_light, round);
+        wi_store_relaxed(&litmus_words.light_saw, wi_load_relaxed(&litmus_words.heavy_flag));
+        wi_store_release(&litmus_words.round_of_light, round);
     }
     return NULL;
 }
@@ -130,21 +144,20 @@ static void litmus(void)
 {
     int rounds = test_scale(20000);
     pthread_t thread;
-    wi_store_relaxed(&round_of_heavy, 0);
-    wi_store_relaxed(&round_of_light, 0);
+    wi_store_relaxed(&litmus_words.round_of_heavy, 0);
+    wi_store_relaxed(&litmus_words.round_of_light, 0);
     CHECK_EQ(pthread_create(&thread, NULL, light_side, &rounds), 0);
     for (int round = 1; round <= rounds; round++) {
-        wi_store_relaxed(&light_flag, 0);
-        wi_store_relaxed(&heavy_flag, 0);
-        wi_store_release(&round_of_heavy, round);
-        for (uint64_t n = test_random() % 200; n > 0; n--)
+        wi_store_relaxed(&litmus_words.light_flag, 0);
+        wi_store_relaxed(&litmus_words.heavy_flag, 0);
+        wi_store_release(&litmus_words.round_of_heavy, round);
+        for (uint64_t n = test_random() % 16; n > 0; n--)
             wi_pause();
-        wi_store_relaxed(&heavy_flag, 1);
+        wi_store_relaxed(&litmus_words.heavy_flag, 1);
         wi_os_barrier_heavy(); /* pairs with the light side above */
-        int heavy_saw = wi_load_relaxed(&light_flag);
-        while (wi_load_acquire(&round_of_light) < round)
-            sched_yield();
-        CHECK(heavy_saw || wi_load_relaxed(&light_saw));
+        int heavy_saw = wi_load_relaxed(&litmus_words.light_flag);
+        await(&litmus_words.round_of_light, round);
+        CHECK(heavy_saw || wi_load_relaxed(&litmus_words.light_saw));
     }
     CHECK_EQ(pthread_join(thread, NULL), 0);
 }
@@ -230,9 +243,9 @@ TEST(cgroup_quota)
     static const char v2[] = "30 20 0:26 / @/v2 rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
     static const char v1[] = "31 20 0:27 / @/v1 rw - cgroup cgroup rw,cpuacct,cpu\n"
                              "32 20 0:28 / @/v2 rw - cgroup cgroup rw,cpuset\n";
-    CHECK_EQ(quota("0::/a/b\n", v2), 3);   /* an ancestor's, rounded up */
-    CHECK_EQ(quota("0::/c/d\n", v2), 1);   /* the smaller one */
-    CHECK_EQ(quota("0::/e\n", v2), 1);     /* a tenth of a CPU */
+    CHECK_EQ(quota("0::/a/b\n", v2), 3); /* an ancestor's, rounded up */
+    CHECK_EQ(quota("0::/c/d\n", v2), 1); /* the smaller one */
+    CHECK_EQ(quota("0::/e\n", v2), 1);   /* a tenth of a CPU */
     CHECK_EQ(quota("0::/none\n", v2), INT_MAX);
     CHECK_EQ(quota("0::/\n", v2), INT_MAX);
     CHECK_EQ(quota("4:cpu,cpuacct:/x/y\n", v1), 4);

@@ -15,6 +15,9 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#ifdef WEFT_HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
@@ -31,8 +34,8 @@
 #define PIDFD_OF_CALLER (-10000) /* PIDFD_SELF_THREAD of Linux 6.14: the memory of the calling thread */
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define GUARD_BATCH 64            /* ranges a system call */
-#define MAPPINGS_PER_GUARD 2      /* the guard, and the part above it that it cuts off */
+#define GUARD_BATCH 64       /* ranges a system call */
+#define MAPPINGS_PER_GUARD 2 /* the guard, and the part above it that it cuts off */
 
 /* ---- memory ---- */
 
@@ -131,6 +134,8 @@ size_t wi_os_max_mappings(void)
 
 /* ---- the choice of a guard method ---- */
 
+static _Atomic bool batches_refused; /* [atomic] process_madvise does not do it: one madvise a range */
+
 #define METHOD_UNKNOWN (-1)
 static _Atomic int guard_method = METHOD_UNKNOWN; /* [atomic] enum wi_guard_method; leaves UNKNOWN once, then only MADVISE */
 
@@ -163,7 +168,7 @@ static void report_locked(void)
     wi_report("the program's memory is locked (mlockall): stacks are resident to their full size, and guarded by mprotect");
 }
 
-/* Takes the choice unless another thread was first, and says what is to be said about it. Changes errno. */
+/* Takes the choice, unless another thread was first, and says what is to be said about it. Changes errno. */
 static enum wi_guard_method choose_method(void)
 {
     static const char *const names[] = {"madvise", "mprotect", "none"}; /* in the order of the enum */
@@ -180,6 +185,10 @@ static enum wi_guard_method choose_method(void)
         locked = memory_is_locked(page);
         munmap(page, wi_os_page_size());
     }
+#ifdef WEFT_HAVE_VALGRIND
+    if (RUNNING_ON_VALGRIND)
+        wi_store_relaxed(&batches_refused, true); /* it does not know process_madvise, and warns of it each time */
+#endif
     int found = METHOD_UNKNOWN;
     if (!wi_cas_relaxed(&guard_method, &found, method))
         return (enum wi_guard_method)found;
@@ -204,7 +213,6 @@ enum wi_guard_method wi_os_guard_method(void)
 /* ---- guards ---- */
 
 static _Atomic bool caller_pidfd_refused; /* [atomic] Linux 6.13: a descriptor of our own is needed */
-static _Atomic bool batches_refused;      /* [atomic] process_madvise does not do it: one madvise a range */
 static _Atomic int64_t own_pidfd;         /* [atomic] process id << 32 | descriptor + 1; a forked child needs another one */
 
 /* A descriptor of this process, kept open; -1 when it cannot be had. Changes errno. */

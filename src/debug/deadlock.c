@@ -1,0 +1,89 @@
+/* deadlock.c — when everything waits and nothing can end it.
+
+   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, every goroutine is parked, every
+   foreign thread that weft knows waits in weft without a time, the process has no thread that weft does not know, and at least
+   one of them waits. Two equal readings SETTLE_NS apart decide. It is fatal where the program's main thread is among those that
+   wait (directly, or in weft_run); elsewhere, as in a plugin, it is reported.
+   What cannot be seen is left alone: a thread that ends without weft's knowledge may leave a deadlock behind unreported. */
+#include "debug/debug.h"
+#include "sched/hooks.h"
+#include "weft/debug.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define SETTLE_NS INT64_C(100000000)
+
+static int helpers;            /* threads of a sanitizer's runtime, counted when weft started */
+static uint64_t last_reading;  /* 0: none */
+static bool reported;
+
+void wi_deadlock_started(void)
+{
+    helpers = 0;
+#if defined(WI_SANITIZER_TSAN) || defined(WI_SANITIZER_ASAN)
+    /* Threads that no program starts: what there is beside the one that starts weft, its first worker and its monitor. Threads
+       that the program itself started earlier are counted too, which can only suppress a report until they end. */
+    int threads = wi_os_thread_count();
+    helpers = threads > 3 ? 1 : 0;
+#endif
+    last_reading = 0;
+    reported = false;
+}
+
+struct reading {
+    uint64_t hash;
+    unsigned waiting, threads; /* parked goroutines; foreign threads that wait */
+    bool hope, main_waits;
+};
+
+static void read_one(struct wi_goroutine *g, void *argument)
+{
+    struct reading *reading = argument;
+    struct wi_snapshot s;
+    if (reading->hope)
+        return;
+    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || (s.kind && s.kind->timed)) {
+        reading->hope = true;
+        return;
+    }
+    reading->hash = (reading->hash ^ ((uintptr_t)g + s.turn)) * UINT64_C(0x9e3779b97f4a7c15);
+    if (s.is_thread) {
+        reading->threads++;
+        reading->main_waits |= s.tid == getpid();
+    } else {
+        reading->waiting++;
+    }
+}
+
+/* A deadlock, as far as one look can tell? */
+static bool looks_dead(struct reading *reading)
+{
+    if (wi_timers_next_ns() != INT64_MAX || wi_load_relaxed(&wi_sched.n_blocked) || wi_load_relaxed(&wi_sched.n_hogs) ||
+        wi_load_relaxed(&wi_sched.n_starved))
+        return false;
+    wi_snapshot_each(read_one, reading);
+    if (reading->hope || reading->waiting + reading->threads == 0)
+        return false;
+    int known = (int)(reading->threads + wi_load_relaxed(&wi_sched.n_threads)) + 1 /* the monitor */ + helpers;
+    return wi_os_thread_count() == known;
+}
+
+int64_t wi_debug_quiet(void)
+{
+    struct reading reading = {.hash = 1};
+    if (reported || !looks_dead(&reading)) {
+        last_reading = 0;
+        return INT64_MAX;
+    }
+    if (reading.hash != last_reading) {
+        last_reading = reading.hash;
+        return wi_os_now_ns() + SETTLE_NS;
+    }
+    reported = true;
+    wi_report("%sall goroutines are asleep - deadlock!", reading.main_waits ? "fatal: " : "");
+    weft_dump(STDERR_FILENO);
+    if (reading.main_waits)
+        _exit(2);
+    return INT64_MAX;
+}
