@@ -296,8 +296,13 @@ int main(int argc, char **argv)
         const char *name;
         void (*measure)(double *unused);
     } parts[] = {
-        {"raw50", raw50}, {"raw2", raw2},   {"compute1", compute1}, {"compute2", compute2}, {"sleeper", sleeper_beside_hog},
-        {"pipes", pipes}, {"cpu400", cpu400},
+        {"raw50", raw50},
+        {"raw2", raw2},
+        {"compute1", compute1},
+        {"compute2", compute2},
+        {"sleeper", sleeper_beside_hog},
+        {"pipes", pipes},
+        {"cpu400", cpu400},
     };
     enum { PARTS = sizeof parts / sizeof *parts };
     double nothing[1] = {0};

@@ -2,7 +2,7 @@
 #include "bench.h"
 
 static int size = 1000;
-static weft_chan(long) *links; /* node i receives from links[i] and sends to the next */
+static weft_chan(long) * links; /* node i receives from links[i] and sends to the next */
 static weft_chan(long) done;
 
 static void node(int i)

@@ -18,18 +18,45 @@ _Static_assert(sizeof(struct wi_saved) == 176 && offsetof(struct wi_saved, x19) 
                "switch.S lays out struct wi_saved");
 #endif
 
+/* Floating-point control of new contexts: [const] after wi_context_init. */
+static struct wi_saved initial;
+
+void wi_context_init(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("stmxcsr %0" : "=m"(initial.mxcsr));
+    __asm__ volatile("fnstcw %0" : "=m"(initial.x87_control));
+    initial.mxcsr &= ~0x3fU; /* the sticky flags are no control */
+#else
+    __asm__ volatile("mrs %0, fpcr" : "=r"(initial.fpcr));
+#endif
+}
+
+void wi_context_reset_float(void)
+{
+#if defined(__x86_64__)
+    uint32_t mxcsr;
+    uint16_t control;
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    __asm__ volatile("fnstcw %0" : "=m"(control));
+    if ((mxcsr & ~0x3fU) != initial.mxcsr) /* writing costs ten times as much as reading */
+        __asm__ volatile("ldmxcsr %0" : : "m"(initial.mxcsr));
+    if (control != initial.x87_control)
+        __asm__ volatile("fldcw %0" : : "m"(initial.x87_control));
+#else
+    __asm__ volatile("msr fpcr, %0" : : "r"(initial.fpcr));
+#endif
+}
+
 void *wi_context_make(char *top, void (*entry)(void *argument), void *argument)
 {
     struct wi_saved *saved = (struct wi_saved *)(void *)(top - sizeof *saved);
-    memset(saved, 0, sizeof *saved); /* a zero frame pointer ends the chain of frames */
+    *saved = initial; /* a zero frame pointer ends the chain of frames */
 #if defined(__x86_64__)
-    __asm__ volatile("stmxcsr %0" : "=m"(saved->mxcsr));
-    __asm__ volatile("fnstcw %0" : "=m"(saved->x87_control));
     saved->rbx = (uint64_t)(uintptr_t)entry;
     saved->r12 = (uint64_t)(uintptr_t)argument;
     saved->rip = (uint64_t)(uintptr_t)wi_context_start;
 #else
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved->fpcr));
     saved->x19 = (uint64_t)(uintptr_t)entry;
     saved->x20 = (uint64_t)(uintptr_t)argument;
     saved->x30 = (uint64_t)(uintptr_t)wi_context_start;

@@ -26,8 +26,12 @@ struct wi_saved {
 /* Saves the running context, stores its stack pointer in *save, and continues the context whose stack pointer is load. */
 void wi_switch(void **save, void *load);
 /* Makes a context on the stack that ends at top (aligned to 16) which, when first switched to, calls entry(argument) with a
-   call frame that unwinders recognise as the outermost. entry must not return. Floating-point control is the caller's. */
+   call frame that unwinders recognise as the outermost. entry must not return. Floating-point control is that of the thread
+   that called wi_context_init. */
+void wi_context_init(void);
 void *wi_context_make(char *top, void (*entry)(void *argument), void *argument);
+/* Sets floating-point control as in a new context. */
+void wi_context_reset_float(void);
 /* Calls fn with up to six words as its integer arguments and returns its (integer) result. Its frame's personality stops
    exceptions and forced unwinding (pthread_exit, pthread_cancel): wi_invoke_unwound is called, and does not return. */
 uint64_t wi_invoke(void (*fn)(void), const uintptr_t words[6]);

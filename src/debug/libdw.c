@@ -23,13 +23,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* clang-format off */
 #define LIBDW_FUNCTIONS(X)                                                                                                  \
-    X(dwfl_begin) X(dwfl_end) X(dwfl_report_begin) X(dwfl_report_module) X(dwfl_module_report_build_id) X(dwfl_report_end)  \
-    X(dwfl_attach_state) X(dwfl_getthread_frames) X(dwfl_frame_pc) X(dwfl_thread_state_registers)                           \
+    X(dwfl_begin) X(dwfl_end) X(dwfl_report_begin) X(dwfl_report_module) X(dwfl_module_report_build_id)                     \
+    X(dwfl_report_end) X(dwfl_attach_state) X(dwfl_getthread_frames) X(dwfl_frame_pc) X(dwfl_thread_state_registers)        \
     X(dwfl_thread_state_register_pc) X(dwfl_addrmodule) X(dwfl_module_info) X(dwfl_module_addrinfo)                         \
     X(dwfl_module_addrdie) X(dwfl_module_nextcu) X(dwfl_build_id_find_debuginfo) X(dwarf_haspc) X(dwarf_getsrc_die)         \
     X(dwarf_linesrc) X(dwarf_lineno) X(dwarf_getscopes) X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename)                \
-    X(dwarf_attr) X(dwarf_attr_integrate) X(dwarf_formudata) X(dwarf_formstring) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+    X(dwarf_attr) X(dwarf_formudata) X(dwarf_formstring) X(dwarf_getsrcfiles) X(dwarf_filesrc)
+/* clang-format on */
 
 static struct {
 #define MEMBER(name) __typeof__(name) *name;
@@ -38,16 +40,16 @@ static struct {
 } dw; /* [lock] */
 
 static enum { LIBDW_UNTRIED, LIBDW_ABSENT, LIBDW_LOADED } libdw; /* [lock] */
-static Dwfl *images;                                            /* [lock] NULL: to be made */
-static unsigned long long images_adds, images_subs;             /* [lock] the linker's counters when it was made */
-static struct wi_unwind_request *current;                                 /* [lock] for the callbacks */
-static char program[PATH_MAX];                                  /* [lock] the main image's file */
+static Dwfl *images;                                             /* [lock] NULL: to be made */
+static unsigned long long images_adds, images_subs;              /* [lock] the linker's counters when it was made */
+static struct wi_unwind_request *current;                        /* [lock] for the callbacks */
+static char program[PATH_MAX];                                   /* [lock] the main image's file */
 
 /* What is known of a pc: its lines, one per inlined function and one for the function itself. */
 static struct place {
     uintptr_t pc;
-    char *text; /* NULL: a free slot */
-} places[4096];             /* [lock] an open hash table */
+    char *text;              /* NULL: a free slot */
+} places[4096];              /* [lock] an open hash table */
 static unsigned places_used; /* [lock] */
 
 static void load_libdw(void)
@@ -328,8 +330,7 @@ static Dwarf_Die *find_unit(Dwfl_Module *module, Dwarf_Addr pc, Dwarf_Addr *bias
 static const char *source_path(Dwarf_Die *unit, const char *path)
 {
     Dwarf_Attribute attribute;
-    const char *directory =
-        dw.dwarf_attr(unit, DW_AT_comp_dir, &attribute) ? dw.dwarf_formstring(&attribute) : NULL;
+    const char *directory = dw.dwarf_attr(unit, DW_AT_comp_dir, &attribute) ? dw.dwarf_formstring(&attribute) : NULL;
     size_t length = directory ? strlen(directory) : 0;
     if (length && path && strncmp(path, directory, length) == 0 && path[length] == '/')
         path += length + 1;

@@ -240,8 +240,7 @@ __attribute__((noinline)) int wi_unwind_here(const struct wi_registers *register
         __asm__ volatile("movq %%r14, %0" : "=m"(own.general[14]));
         __asm__ volatile("movq %%r15, %0" : "=m"(own.general[15]));
         own.known = 0xf008;
-        __asm__ volatile("movq %%rsp, %0\n\tmovq %%rbp, %1\n\tleaq (%%rip), %2"
-                         : "=m"(own.sp), "=m"(own.fp), "=r"(own.pc));
+        __asm__ volatile("movq %%rsp, %0\n\tmovq %%rbp, %1\n\tleaq (%%rip), %2" : "=m"(own.sp), "=m"(own.fp), "=r"(own.pc));
 #else
         __asm__ volatile("stp x19, x20, [%0]\n\tstp x21, x22, [%0, #16]\n\tstp x23, x24, [%0, #32]\n\t"
                          "stp x25, x26, [%0, #48]\n\tstp x27, x28, [%0, #64]"
@@ -263,11 +262,11 @@ __attribute__((noinline)) int wi_unwind_here(const struct wi_registers *register
 
 /* Which of the lines are weft's own, counted while they go by. */
 struct range {
-    int lines;      /* seen so far */
-    int leading;    /* how many wi_ functions come first */
-    int public;     /* the first weft_ function, or -1 */
-    int invoke;     /* the last wi_invoke, or -1: it and what called it started the goroutine */
-    int last;       /* the last line that is no wi_ function */
+    int lines;   /* seen so far */
+    int leading; /* how many wi_ functions come first */
+    int public;  /* the first weft_ function, or -1 */
+    int invoke;  /* the last wi_invoke, or -1: it and what called it started the goroutine */
+    int last;    /* the last line that is no wi_ function */
 };
 
 static bool starts(const char *line, const char *word)

@@ -337,10 +337,12 @@ static unsigned surplus(const struct pool *pool, unsigned size_class, unsigned k
     return (unsigned)(pool->hot_count - keep < most ? pool->hot_count - keep : most);
 }
 
-/* Gives the pages of n stacks that nobody has to the kernel, neighbours by one call. The slots are cold then. */
+/* Gives the pages of n stacks that nobody has to the kernel. The slots are cold then. */
 static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
 {
     struct place places[2 * BATCH];
+    struct iovec ranges[2 * BATCH]; /* neighbours are one range */
+    unsigned count = 0;
     for (unsigned i = 1; i < n; i++) { /* sort by address: insertion will do for so few */
         struct wi_stack *stack = stacks[i];
         unsigned j = i;
@@ -358,8 +360,9 @@ static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
             ;
         char *low = slot_start(places[i]) + chunk->guard;
         char *high = slot_start(places[end - 1]) + ((size_t)1 << chunk->size_class);
-        wi_os_release(low, (size_t)(high - low)); /* refused: locked memory stays resident, and nothing else changes */
+        ranges[count++] = (struct iovec){low, (size_t)(high - low)};
     }
+    wi_os_release_ranges(ranges, count); /* locked memory may stay resident: nothing else changes then */
     wi_lock(&pool->lock);
     for (unsigned i = 0; i < n; i++)
         set_cold(pool, places[i]);

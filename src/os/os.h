@@ -6,6 +6,7 @@
 #include "base/atomic.h"
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /* ---- memory (linux/mmap.c) ---- */
 /* Anonymous private memory, not reserved against swap, no huge pages; NULL when there is none. align is a power of two, 0
@@ -17,6 +18,8 @@ void *wi_os_map(size_t size);
 void wi_os_unmap(void *start, size_t size);
 /* Gives the pages back; they read as zero afterwards. Guards stay. On failure they keep what they hold. */
 int wi_os_release(void *start, size_t size);
+/* The same for n ranges, in as few system calls as possible; what fails keeps what it holds. */
+void wi_os_release_ranges(const struct iovec *ranges, unsigned n);
 size_t wi_os_page_size(void);
 
 /* How guards are made; probed once (a write(2) from a guarded page must give EFAULT: user-mode emulators return success

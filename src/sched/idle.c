@@ -161,8 +161,10 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     uint32_t attention = wi_load_relaxed(&w->attention) ? wi_swap_acquire(&w->attention, 0) : 0;
     if (attention & WI_ATTEND_SHARE)
         wi_runq_share(&w->runq);
-    if (attention & WI_ATTEND_SLICE)
+    if (attention & WI_ATTEND_SLICE) {
         w->runq.streak = WI_RUNQ_STREAK;
+        w->runq.slice_start_ns = 0;
+    }
     run_timers(t, w);
     struct wi_goroutine *g;
     if (w->look) {

@@ -196,7 +196,9 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
 {
     if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED))) {
-        wi_thread_wake(g->run.thread);
+        struct wi_thread *thread = g->run.thread;
+        wi_goroutine_set_state(g, WI_READY); /* before the wake, after which the record is the thread's */
+        wi_thread_wake(thread);
         return;
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
@@ -310,6 +312,7 @@ static void end(struct wi_thread *t, struct wi_goroutine *g)
         wi_store_release(&next->stack, stack); /* pairs with the dump's acquire */
         t->current = next;
         wi_goroutine_set_state(next, WI_RUNNING);
+        wi_context_reset_float();
         return;
     }
     void *sp = NULL;

@@ -32,3 +32,15 @@ unsigned wi_runq_share(struct wi_runq *q)
         wi_inject_push_list(&wi_inject, first, end, n);
     return n;
 }
+
+bool wi_runq_slice_is_over(struct wi_runq *q)
+{
+    q->streak = 0;
+    if (wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) == 0)
+        return false;
+    int64_t now_ns = wi_os_now_ns();
+    if (now_ns - q->slice_start_ns < WI_RUNQ_SLICE_NS)
+        return false;
+    q->slice_start_ns = now_ns;
+    return true;
+}

@@ -4,7 +4,7 @@
 
    Three parts:
      next    the goroutine just made ready by the running one: runs next, so that two that talk to each other stay in cache;
-             at most WI_RUNQ_STREAK times in a row
+             while others wait, for about WI_RUNQ_SLICE_NS (the clock is read every WI_RUNQ_STREAK times)
      woken   a ring, first in first out: goroutines that ran before
      fresh   a ring, newest first: goroutines that never ran. Depth first keeps few stacks alive; every 64th pick takes the
              oldest, so that none starves. When both rings hold something they take turns.
@@ -18,6 +18,7 @@
 
 #define WI_RUNQ_SIZE 256U
 #define WI_RUNQ_STREAK 64U
+#define WI_RUNQ_SLICE_NS INT64_C(1000000)
 #define WI_RUNQ_LOOK 32U /* every that many picks the worker looks at timers and the inject queue */
 
 struct wi_ring {
@@ -29,7 +30,8 @@ struct wi_runq {
     _Atomic(struct wi_goroutine *) next;  /* [stores: owner; loads: all] */
     _Atomic uint32_t tick;                /* [stores: owner; loads: all] picks so far */
     _Atomic uint32_t turns;               /* [stores: owner; loads: all] picks that were not from next */
-    uint32_t streak;                      /* [owner] picks from next in a row */
+    uint32_t streak;                      /* [owner] picks from next since the clock was last read */
+    int64_t slice_start_ns;               /* [owner] when the queue last had its turn; 0: its turn is overdue */
     struct wi_ring woken, fresh;
 };
 
@@ -75,11 +77,14 @@ static inline struct wi_goroutine *wi_ring_newest(struct wi_ring *ring)
     return ring->slots[(tail - 1) % WI_RUNQ_SIZE];
 }
 
+/* Many picks from next in a row while others may wait: whether it is the others' turn. */
+bool wi_runq_slice_is_over(struct wi_runq *q);
+
 /* The goroutine to run now, or NULL. */
 static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick)
 {
     struct wi_goroutine *g = wi_load_relaxed(&q->next);
-    if (g && WI_LIKELY(q->streak < WI_RUNQ_STREAK)) {
+    if (g && (WI_LIKELY(q->streak < WI_RUNQ_STREAK) || !wi_runq_slice_is_over(q))) {
         wi_store_relaxed(&q->next, NULL);
         q->streak++;
         return g;

@@ -88,6 +88,7 @@ static int start_locked(void)
     unsigned procs = (unsigned)wi_sched_procs();
     wi_os_membarrier_init();
     wi_threads_init();
+    wi_context_init();
     size_t size = procs * sizeof(struct wi_worker);
     struct wi_worker *workers = wi_os_map(size);
     if (!workers)

@@ -1,7 +1,7 @@
 /* sync.c — what Go's sync package checks of WaitGroup and Mutex, with foreign threads mixed in, and what C needs beyond it:
    an object may be unmapped by whoever a call let proceed. Misuse that is fatal is in tests/death/misuse.c.
 
-   Not here: Misuse2 and Misuse3, which check that Go notices some concurrent misuse; weft documents it as the caller's duty. */
+   Not here: Misuse2 and Misuse3, which check that Go notices some concurrent misuse; in weft that is the caller's duty. */
 #include "../workload.h"
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* park_stress.c — going to sleep against being woken. Both sides meet after short random delays, so that the completion
-   falls before, into and after every step of the park; and several completers (partners, timeouts, closes) race for one wait.
+   falls before, into and after every step of it; and several completers (partners, timeouts, closes) race for one wait.
    A lost wake-up shows as a deadlock report or a timeout, a double one as a sum that is off. */
 #include "../workload.h"
 #include <pthread.h>
@@ -71,7 +71,8 @@ TEST_BOTH(PairsInLockstep)
     }
     for (int i = 0; i < 4; i++) {
         ranges[i] = (struct range){c[4 + i], i, some, test_random()};
-        CHECK_EQ(pthread_create(&threads[i], NULL, i < 2 ? send_range_on_a_thread : receive_range_on_a_thread, &ranges[i]), 0);
+        void *(*fn)(void *) = i < 2 ? send_range_on_a_thread : receive_range_on_a_thread;
+        CHECK_EQ(pthread_create(&threads[i], NULL, fn, &ranges[i]), 0);
         if (i < 2)
             weft_wg_go(&wg, receive_range, c[4 + i], i, some, test_random());
         else

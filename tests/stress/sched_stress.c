@@ -1,6 +1,6 @@
 /* sched_stress.c — everything at once, at random: trees of goroutines and foreign threads that yield, sleep, lock, send,
    receive, wait, block in the kernel and compute. What is checked is conservation: everybody who started ended, the plain
-   counter under the mutex equals the atomic one, no token and no message was lost or doubled, and weft counts nobody left. */
+   counter under the mutex equals the atomic one, no token or message was lost or doubled, and weft counts nobody left. */
 #include "../workload.h"
 #include <pthread.h>
 #include <weft.h>

@@ -27,7 +27,7 @@ static char *stack;     /* other's */
 static bool unfinished; /* other is suspended in innermost */
 /* A macro, so that the switch is called by the function that uses it. */
 #define SWITCH(from, to, dies)                                                                                              \
-    (wi_sanitizer_before_switch(&(from).sanitizer, &(to).sanitizer, dies), wi_switch(&(from).sp, (to).sp),                 \
+    (wi_sanitizer_before_switch(&(from).sanitizer, &(to).sanitizer, dies), wi_switch(&(from).sp, (to).sp),                  \
      wi_sanitizer_after_switch(&(from).sanitizer, &(to).sanitizer))
 
 static int line_innermost, line_inlined, line_middle, line_outermost; /* of the calls in these functions */
@@ -160,7 +160,7 @@ TEST(suspended_context_prints_functions_and_lines)
     uintptr_t pcs[WI_UNWIND_MAX];
     suspend(3);
     int n = unwind_copy(pcs, WI_UNWIND_MAX);
-    CHECK_EQ(n, 7); /* innermost, 4 of middle, outermost, wi_context_start */
+    CHECK_EQ(n, 7);                           /* innermost, 4 of middle, outermost, wi_context_start */
     for (int round = 0; round < 2; round++) { /* the second time from memory */
         const char *text = printed(pcs, n, false);
         text = expect_line(text, "innermost", line_innermost);

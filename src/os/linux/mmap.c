@@ -2,7 +2,10 @@
 
    Guards: MADV_GUARD_INSTALL marks page-table entries and needs no mapping of its own, so a million guarded stacks are a
    few mappings. mprotect makes two mappings more for every guard, and a process has vm.max_map_count of them (65,530):
-   guards may take half, the program keeps the rest. */
+   guards may take half, the program keeps the rest.
+
+   process_madvise takes many ranges and, from 6.13 on, all advice on the caller's own memory. A batch of guards costs a fifth
+   less than one call each; giving back scattered pages costs a third (510 against 1,640 ns), as the TLB is flushed once. */
 #define _GNU_SOURCE
 #include "base/fatal.h"
 #include "os/os.h"
@@ -34,8 +37,43 @@
 #define PIDFD_OF_CALLER (-10000) /* PIDFD_SELF_THREAD of Linux 6.14: the memory of the calling thread */
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define GUARD_BATCH 64       /* ranges a system call */
+#define BATCH 64             /* ranges a system call */
 #define MAPPINGS_PER_GUARD 2 /* the guard, and the part above it that it cuts off */
+
+/* ---- advice on many ranges ---- */
+
+static _Atomic bool batches_refused;      /* [atomic] process_madvise does not do it: one madvise a range */
+static _Atomic bool caller_pidfd_refused; /* [atomic] Linux 6.13: a descriptor of our own is needed */
+static _Atomic int64_t own_pidfd;         /* [atomic] process id << 32 | descriptor + 1; a forked child needs another one */
+
+/* A descriptor of this process, kept open; -1 when it cannot be had. Changes errno. */
+static int get_own_pidfd(void)
+{
+    int64_t pid = getpid(), kept = wi_load_relaxed(&own_pidfd);
+    if (kept >> 32 == pid)
+        return (int)(kept & INT32_MAX) - 1;
+    int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    if (fd < 0)
+        return -1;
+    /* The parent's descriptor stays open: its number may mean something else by now. */
+    if (wi_cas_relaxed(&own_pidfd, &kept, pid << 32 | (int64_t)(fd + 1)))
+        return fd;
+    close(fd);
+    return kept >> 32 == pid ? (int)(kept & INT32_MAX) - 1 : -1;
+}
+
+/* Gives one piece of advice on n <= BATCH ranges: the bytes done, in their order, or -1. Changes errno. */
+static long advise(const struct iovec *ranges, unsigned n, int advice)
+{
+    if (!wi_load_relaxed(&caller_pidfd_refused)) {
+        long done = syscall(SYS_process_madvise, PIDFD_OF_CALLER, ranges, (size_t)n, advice, 0);
+        if (done >= 0 || errno != EBADF)
+            return done;
+        wi_store_relaxed(&caller_pidfd_refused, true);
+    }
+    int fd = get_own_pidfd();
+    return fd < 0 ? -1 : syscall(SYS_process_madvise, fd, ranges, (size_t)n, advice, 0);
+}
 
 /* ---- memory ---- */
 
@@ -117,6 +155,27 @@ int wi_os_release(void *start, size_t size)
     return error;
 }
 
+void wi_os_release_ranges(const struct iovec *ranges, unsigned n)
+{
+    int saved = errno;
+    for (unsigned done = 0, batch; done < n; done += batch) {
+        batch = n - done < BATCH ? n - done : BATCH;
+        long bytes = -1, all = 0;
+        for (unsigned i = 0; i < batch; i++)
+            all += (long)ranges[done + i].iov_len;
+        if (batch > 1 && !wi_load_relaxed(&batches_refused))
+            bytes = advise(ranges + done, batch, MADV_DONTNEED);
+        for (unsigned i = 0; bytes < all && i < batch; i++) {
+            const struct iovec *range = &ranges[done + i];
+            if (madvise(range->iov_base, range->iov_len, MADV_DONTNEED) != 0)
+                madvise(range->iov_base, range->iov_len, MADV_DONTNEED_LOCKED);
+            else if (bytes < 0 && batch > 1)
+                wi_store_relaxed(&batches_refused, true); /* the range was good, so it is the call that was not */
+        }
+    }
+    errno = saved;
+}
+
 size_t wi_os_max_mappings(void)
 {
     int saved = errno;
@@ -133,8 +192,6 @@ size_t wi_os_max_mappings(void)
 }
 
 /* ---- the choice of a guard method ---- */
-
-static _Atomic bool batches_refused; /* [atomic] process_madvise does not do it: one madvise a range */
 
 #define METHOD_UNKNOWN (-1)
 static _Atomic int guard_method = METHOD_UNKNOWN; /* [atomic] enum wi_guard_method; leaves UNKNOWN once, then only MADVISE */
@@ -212,51 +269,18 @@ enum wi_guard_method wi_os_guard_method(void)
 
 /* ---- guards ---- */
 
-static _Atomic bool caller_pidfd_refused; /* [atomic] Linux 6.13: a descriptor of our own is needed */
-static _Atomic int64_t own_pidfd;         /* [atomic] process id << 32 | descriptor + 1; a forked child needs another one */
-
-/* A descriptor of this process, kept open; -1 when it cannot be had. Changes errno. */
-static int get_own_pidfd(void)
-{
-    int64_t pid = getpid(), kept = wi_load_relaxed(&own_pidfd);
-    if (kept >> 32 == pid)
-        return (int)(kept & INT32_MAX) - 1;
-    int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-    if (fd < 0)
-        return -1;
-    /* The parent's descriptor stays open: its number may mean something else by now. */
-    if (wi_cas_relaxed(&own_pidfd, &kept, pid << 32 | (int64_t)(fd + 1)))
-        return fd;
-    close(fd);
-    return kept >> 32 == pid ? (int)(kept & INT32_MAX) - 1 : -1;
-}
-
-/* Guards n <= GUARD_BATCH ranges by one call: how many of them, from the first on. Changes errno. */
-static unsigned guard_batch(char *first, size_t size, size_t stride, unsigned n)
-{
-    struct iovec ranges[GUARD_BATCH];
-    for (unsigned i = 0; i < n; i++)
-        ranges[i] = (struct iovec){first + i * stride, size};
-    long done = -1;
-    if (!wi_load_relaxed(&caller_pidfd_refused)) {
-        done = syscall(SYS_process_madvise, PIDFD_OF_CALLER, ranges, (size_t)n, MADV_GUARD_INSTALL, 0);
-        if (done < 0 && errno == EBADF)
-            wi_store_relaxed(&caller_pidfd_refused, true);
-    }
-    if (wi_load_relaxed(&caller_pidfd_refused)) {
-        int fd = get_own_pidfd();
-        done = fd < 0 ? -1 : syscall(SYS_process_madvise, fd, ranges, (size_t)n, MADV_GUARD_INSTALL, 0);
-    }
-    return done < 0 ? 0 : (unsigned)((size_t)done / size);
-}
-
 /* 0 or a negative errno. Changes errno. */
 static int guard_by_madvise(char *first, size_t size, size_t stride, unsigned n)
 {
     for (unsigned done = 0; done < n;) {
-        unsigned batch = n - done < GUARD_BATCH ? n - done : GUARD_BATCH, did = 0;
-        if (batch > 1 && !wi_load_relaxed(&batches_refused))
-            did = guard_batch(first + done * stride, size, stride, batch);
+        unsigned batch = n - done < BATCH ? n - done : BATCH, did = 0;
+        if (batch > 1 && !wi_load_relaxed(&batches_refused)) {
+            struct iovec ranges[BATCH];
+            for (unsigned i = 0; i < batch; i++)
+                ranges[i] = (struct iovec){first + (done + i) * stride, size};
+            long bytes = advise(ranges, batch, MADV_GUARD_INSTALL);
+            did = bytes < 0 ? 0 : (unsigned)((size_t)bytes / size);
+        }
         if (did == 0) {
             if (madvise(first + done * stride, size, MADV_GUARD_INSTALL) != 0)
                 return -errno;
