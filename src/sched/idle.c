@@ -185,6 +185,11 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
 
 struct wi_goroutine *wi_find_work(struct wi_thread *t)
 {
+    if (t->stackless) { /* its turn has come: to queue it again could starve it */
+        struct wi_goroutine *g = t->stackless;
+        t->stackless = NULL;
+        return g;
+    }
     for (;;) {
         struct wi_worker *w = wi_load_relaxed(&t->worker);
         struct wi_goroutine *g = look_locally(t, w);

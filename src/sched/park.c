@@ -143,7 +143,7 @@ static inline void stop(struct wi_thread *t, struct wi_goroutine *g, wi_commit_f
     struct wi_goroutine *next = NULL;
     void *sp = NULL;
     if (WI_LIKELY(w != NULL) && (next = pick(t, w)) && WI_UNLIKELY((sp = context_of(t, next, false)) == NULL)) {
-        wi_ring_push(&w->runq.fresh, next); /* there is room: it was just taken off */
+        t->stackless = next;
         next = NULL;
     }
     t->commit = publish;
@@ -248,7 +248,7 @@ void wi_yield(struct wi_thread *t)
     if (!next && !w->look && wi_load_relaxed(&w->attention) == 0)
         return; /* nobody else */
     if (next && WI_UNLIKELY((sp = context_of(t, next, false)) == NULL)) {
-        wi_ring_push(&w->runq.fresh, next);
+        t->stackless = next;
         next = NULL;
     }
     t->commit = commit_yield;
@@ -317,7 +317,7 @@ static void end(struct wi_thread *t, struct wi_goroutine *g)
     }
     void *sp = NULL;
     if (next && !(sp = context_of(t, next, false))) {
-        wi_ring_push(&w->runq.fresh, next);
+        t->stackless = next;
         next = NULL;
     }
     t->left = g;

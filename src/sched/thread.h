@@ -31,6 +31,7 @@ struct wi_thread {
     _Atomic(struct wi_worker *) worker;  /* [stores: wi_sched.lock, or the thread with nobody else about; loads: all] */
     struct wi_goroutine *current;        /* [thread] the goroutine it runs; NULL on the scheduler's own stack */
     struct wi_goroutine *left;           /* [thread] whose commit step is due */
+    struct wi_goroutine *stackless;      /* [thread] the successor that could not be run at once: the scheduler runs it next */
     wi_commit_fn commit;                 /* [thread] the commit step */
     void *commit_argument;               /* [thread] */
     void *sched_sp;                      /* [thread] the scheduler's own stack, suspended */

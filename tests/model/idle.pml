@@ -131,8 +131,10 @@ proctype maker(byte me)
 
     store(me, TAIL, 1);
     alert_others();
+#ifndef WITH_MONITOR
     store(me, TAIL, 2);
     alert_others()
+#endif
 }
 
 proctype foreign(byte me)
@@ -280,6 +282,8 @@ init
         run foreign(FOREIGN);
         run idler(IDLER(0));
         run idler(IDLER(1));
+#ifdef WITH_MONITOR
         run monitor(MONITOR)
+#endif
     }
 }

@@ -36,7 +36,7 @@ TEST(memory)
         wi_os_release_ranges((struct iovec[]){{start, page}, {start + 2 * page, page}}, 2);
         CHECK(start[0] == 0 && start[page] == 1 && start[2 * page] == 0);
         memset(start, 1, page);
-        wi_os_release_ranges((struct iovec[]){{start, page}, {(char *)0 + page, page}, {start + page, page}}, 3);
+        wi_os_release_ranges((struct iovec[]){{start, page}, {(void *)page, page}, {start + page, page}}, 3);
         CHECK(start[0] == 0 && start[page] == 0); /* whatever becomes of the others */
         wi_os_unmap(start, 3 * page);
         CHECK(test_on_valgrind() || !readable(start));

@@ -4,8 +4,8 @@
    few mappings. mprotect makes two mappings more for every guard, and a process has vm.max_map_count of them (65,530):
    guards may take half, the program keeps the rest.
 
-   process_madvise takes many ranges and, from 6.13 on, all advice on the caller's own memory. A batch of guards costs a fifth
-   less than one call each; giving back scattered pages costs a third (510 against 1,640 ns), as the TLB is flushed once. */
+   process_madvise takes many ranges and, from 6.13 on, all advice on the caller's own memory. A batch of guards costs a
+   fifth less than one call each, and giving back scattered pages a third (510 against 1,640 ns): the TLB is flushed once. */
 #define _GNU_SOURCE
 #include "base/fatal.h"
 #include "os/os.h"
