@@ -29,8 +29,7 @@ test: setup
 # One line per number.
 bench: setup
 	@$(MAKE) --no-print-directory build
-	@set -e; for source in $(filter-out bench/digest_pthread.c,$(wildcard bench/*.c)); do \
-	    program=$(BUILD)/bench/$$(basename $$source .c); [ ! -x $$program ] || $$program; done
+	@bench/run $(BUILD)
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

@@ -9,9 +9,9 @@ void wi_context_start(void) __attribute__((visibility("hidden")));
 
 /* The assembly knows these offsets. */
 #if defined(__x86_64__)
-_Static_assert(sizeof(struct wi_saved) == 64 && offsetof(struct wi_saved, x87_control) == 4 &&
-                   offsetof(struct wi_saved, r15) == 8 && offsetof(struct wi_saved, rip) == 56,
-               "switch.S lays out struct wi_saved");
+_Static_assert(sizeof(struct wi_saved) == 24 && offsetof(struct wi_saved, x87_control) == 4 &&
+                   offsetof(struct wi_saved, rbp) == 8 && offsetof(struct wi_saved, rip) == 16,
+               "switch.h lays out struct wi_saved");
 #else
 _Static_assert(sizeof(struct wi_saved) == 176 && offsetof(struct wi_saved, x19) == 64 &&
                    offsetof(struct wi_saved, x29) == 144 && offsetof(struct wi_saved, fpcr) == 160,
@@ -50,16 +50,24 @@ void wi_context_reset_float(void)
 
 void *wi_context_make(char *top, void (*entry)(void *argument), void *argument)
 {
-    struct wi_saved *saved = (struct wi_saved *)(void *)(top - sizeof *saved);
-    *saved = initial; /* a zero frame pointer ends the chain of frames */
 #if defined(__x86_64__)
-    saved->rbx = (uint64_t)(uintptr_t)entry;
-    saved->r12 = (uint64_t)(uintptr_t)argument;
-    saved->rip = (uint64_t)(uintptr_t)wi_context_start;
+    struct start {
+        struct wi_saved saved;
+        void (*entry)(void *argument); /* wi_context_start pops these two ... */
+        void *argument;
+        uint64_t padding; /* ... and its call finds the stack aligned */
+    } *start = (struct start *)(void *)(top - sizeof *start - sizeof(uint64_t));
+    start->saved = initial; /* a zero frame pointer ends the chain of frames */
+    start->entry = entry;
+    start->argument = argument;
+    start->saved.rip = (uint64_t)(uintptr_t)wi_context_start;
+    return start;
 #else
+    struct wi_saved *saved = (struct wi_saved *)(void *)(top - sizeof *saved);
+    *saved = initial;
     saved->x19 = (uint64_t)(uintptr_t)entry;
     saved->x20 = (uint64_t)(uintptr_t)argument;
     saved->x30 = (uint64_t)(uintptr_t)wi_context_start;
-#endif
     return saved;
+#endif
 }

@@ -13,7 +13,7 @@ struct wi_saved {
 #if defined(__x86_64__)
     uint32_t mxcsr;
     uint16_t x87_control, unused;
-    uint64_t r15, r14, r13, r12, rbx, rbp, rip; /* the caller's frame follows */
+    uint64_t rbp, rip; /* the caller's frame follows; it has saved its other registers itself */
 #elif defined(__aarch64__)
     uint64_t d8, d9, d10, d11, d12, d13, d14, d15;
     uint64_t x19, x20, x21, x22, x23, x24, x25, x26, x27, x28, x29, x30; /* x30: where to go on */
@@ -24,7 +24,12 @@ struct wi_saved {
 };
 
 /* Saves the running context, stores its stack pointer in *save, and continues the context whose stack pointer is load. */
+#if defined(__x86_64__)
+#include "arch/x86_64/switch.h"
+#else
 void wi_switch(void **save, void *load);
+#endif
+
 /* Makes a context on the stack that ends at top (aligned to 16) which, when first switched to, calls entry(argument) with a
    call frame that unwinders recognise as the outermost. entry must not return. Floating-point control is that of the thread
    that called wi_context_init. */

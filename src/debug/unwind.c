@@ -37,10 +37,7 @@ void wi_registers_of_suspended(struct wi_registers *registers, const struct wi_s
 #if defined(__x86_64__)
     registers->pc = saved->rip - 1;
     registers->fp = saved->rbp;
-    set_register(registers, 3, saved->rbx);
-    const uint64_t high[] = {saved->r12, saved->r13, saved->r14, saved->r15};
-    for (int i = 0; i < 4; i++)
-        set_register(registers, 12 + i, high[i]);
+    registers->sp += 128; /* the red zone that the switch skipped */
 #else
     registers->pc = saved->x30 - 1;
     registers->fp = saved->x29;

@@ -106,8 +106,6 @@ struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bo
     stack = wi_stack_take(size, w && default_size(g) ? STACKS_BATCH : 1, error);
     if (!stack)
         return NULL;
-    for (struct wi_stack *s = stack; s; s = s->next)
-        wi_sanitizer_stack_first_use(&s->side, s->low, wi_stack_top(s));
     if (w && default_size(g)) {
         w->stacks = stack->next;
         for (struct wi_stack *s = stack->next; s; s = s->next)

@@ -131,10 +131,8 @@ proctype maker(byte me)
 
     store(me, TAIL, 1);
     alert_others();
-#ifndef WITH_MONITOR
     store(me, TAIL, 2);
     alert_others()
-#endif
 }
 
 proctype foreign(byte me)
@@ -281,9 +279,10 @@ init
         run maker(MAKER);
         run foreign(FOREIGN);
         run idler(IDLER(0));
-        run idler(IDLER(1));
 #ifdef WITH_MONITOR
         run monitor(MONITOR)
+#else
+        run idler(IDLER(1))
 #endif
     }
 }
