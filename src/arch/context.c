@@ -18,8 +18,12 @@ _Static_assert(sizeof(struct wi_saved) == 176 && offsetof(struct wi_saved, x19) 
                "switch.S lays out struct wi_saved");
 #endif
 
-/* Floating-point control of new contexts: [const] after wi_context_init. */
+/* Floating-point control of new contexts: [const] after wi_context_init, and until then what every program begins with. */
+#if defined(__x86_64__)
+static struct wi_saved initial = {.mxcsr = 0x1f80, .x87_control = 0x037f};
+#else
 static struct wi_saved initial;
+#endif
 
 void wi_context_init(void)
 {

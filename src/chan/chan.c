@@ -72,7 +72,6 @@ void weft_chan_core_free(weft_chan_core *c)
     if (waited_on)
         wi_fatal("free of a channel that goroutines wait on");
     free(buffer);
-    c->next_free = NULL;
     wi_slab_give(&chans, c, c);
 }
 
@@ -121,7 +120,7 @@ static inline void win(struct wi_waiter *w, bool ok)
         *w->winner = w;
 }
 
-inline enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value, struct wi_waiter **ended)
+inline __attribute__((always_inline)) enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value, struct wi_waiter **ended)
 {
     *ended = NULL;
     if (WI_UNLIKELY(c->closed))
@@ -140,7 +139,7 @@ inline enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *va
     return WI_CHAN_DONE;
 }
 
-inline enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value, struct wi_waiter **ended)
+inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value, struct wi_waiter **ended)
 {
     *ended = NULL;
     bool buffered = wi_load_relaxed(&c->count) != 0;
@@ -176,7 +175,7 @@ static void block_for_ever(void)
 }
 
 /* Waits in q; the lock is held and given up. Whether the operation succeeded. */
-static bool wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q, const struct wi_wait_kind *kind, void *value)
+static inline __attribute__((always_inline)) bool wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q, const struct wi_wait_kind *kind, void *value)
 {
     struct wi_waiter w = {.g = wi_waiting(t), .value = value};
     wi_waitq_push(q, &w);
@@ -206,7 +205,7 @@ int weft_chan_core_send(weft_chan_core *c, const void *value)
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
 }
 
-int weft_chan_core_recv_status(weft_chan_core *c, void *value)
+static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value)
 {
     if (WI_UNLIKELY(!c))
         block_for_ever();
@@ -227,9 +226,14 @@ int weft_chan_core_recv_status(weft_chan_core *c, void *value)
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
 }
 
+int weft_chan_core_recv_status(weft_chan_core *c, void *value)
+{
+    return receive(c, value);
+}
+
 bool weft_chan_core_recv(weft_chan_core *c, void *value)
 {
-    return weft_chan_core_recv_status(c, value) == 0;
+    return receive(c, value) == 0;
 }
 
 /* ---- without waiting ---- */

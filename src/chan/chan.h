@@ -33,17 +33,16 @@ struct wi_waitq {
 };
 
 struct weft_chan_core {
-    void *next_free;              /* slab link: first */
+    struct wi_waitq receivers;    /* [lock] first is the slab's link while the channel is free */
+    struct wi_waitq senders;      /* [lock] */
     struct wi_lock lock;
     _Atomic uint32_t references;
     bool closed;                  /* [lock] */
     size_t element_size;          /* [const] */
-    size_t capacity;              /* [const] */
     _Atomic size_t count;         /* [stores: lock; loads: all] elements buffered */
+    size_t capacity;              /* [const] */
     size_t head;                  /* [lock] index of the oldest */
     char *buffer;                 /* [const; contents: lock] capacity elements */
-    struct wi_waitq receivers;    /* [lock] */
-    struct wi_waitq senders;      /* [lock] */
 };
 
 static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)

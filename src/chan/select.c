@@ -94,8 +94,9 @@ static void prepare(struct selection *s, const weft_case *cases, unsigned n, uin
         unsigned at = wi_random_below(random, s->n + 1);
         s->order[s->n] = s->order[at];
         s->order[at] = (uint16_t)i;
-        s->by_address[s->n++] = (uint16_t)i;
+        s->n++;
     }
+    memcpy(s->by_address, s->order, s->n * sizeof *s->order); /* twins, which are equal, stay in a random order */
     sort_by_address(s);
 }
 

@@ -54,7 +54,7 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
     if (thread)
         s->tid = *(volatile pid_t *)&thread->tid;
     if (stack && !thread) {
-        s->sp = (uintptr_t) * (void *volatile *)&g->run.sp;
+        s->sp = (uintptr_t) * (void *volatile *)&g->sp;
         s->top = (uintptr_t)wi_stack_top(stack);
         if (s->sp < (uintptr_t)stack->low || s->sp >= s->top)
             s->sp = s->top = 0;

@@ -15,7 +15,7 @@ struct wi_slab wi_goroutines = {.name = "goroutines", .record_size = sizeof(stru
 
 /* ---- records ---- */
 
-static struct wi_goroutine *obtain_record(struct wi_worker *w)
+static inline struct wi_goroutine *obtain_record(struct wi_worker *w)
 {
     void *list;
     if (!w)
@@ -44,7 +44,7 @@ static void give_records(struct wi_worker *w, unsigned n)
     wi_slab_give(&wi_goroutines, first, last);
 }
 
-static void count(struct wi_worker *w, int64_t change)
+static inline void count(struct wi_worker *w, int64_t change)
 {
     if (WI_LIKELY(w != NULL))
         wi_bump(&w->live, change);
@@ -71,7 +71,7 @@ void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
         give_records(w, RECORDS_BATCH);
 }
 
-static uint64_t next_id(struct wi_worker *w)
+static inline uint64_t next_id(struct wi_worker *w)
 {
     if (WI_UNLIKELY(!w))
         return wi_add_relaxed(&wi_sched.next_id, 1) + 1;
@@ -239,7 +239,7 @@ void wi_names_forget(void)
 /* ---- spawn ---- */
 
 /* A record with everything but start and join set; *t is inside weft. */
-static struct wi_goroutine *make(struct wi_thread *t, const weft_site *site, uint32_t flags)
+static inline struct wi_goroutine *make(struct wi_thread *t, const weft_site *site, uint32_t flags)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     struct wi_goroutine *g = obtain_record(w);
@@ -248,13 +248,12 @@ static struct wi_goroutine *make(struct wi_thread *t, const weft_site *site, uin
     g->flags = flags;
     wi_store_relaxed(&g->id, next_id(w));
     g->site = site;
-    g->ctx = NULL;
     g->name = NULL;
     g->join = NULL;
     return g;
 }
 
-static void launch(struct wi_thread *t, struct wi_goroutine *g)
+static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_FRESH);

@@ -45,31 +45,29 @@ struct wi_wait_kind {
 };
 
 struct wi_goroutine {
-    struct wi_goroutine *next;       /* [holder of the queue it is in]; must be first: slabs link through it */
-    _Atomic uint64_t wait;           /* [atomic] the wait word, see waiter.h; never reset */
-    _Atomic uint32_t state;          /* [stores: who may leave the state; loads: all] turn << 3 | enum wi_state */
-    uint32_t flags;                  /* [owner of the state] */
-    _Atomic uint64_t id;             /* [const while not FREE] never reused; 0 in the record of a foreign thread */
-    const weft_site *site;           /* [const while not FREE] */
+    struct wi_goroutine *next;        /* [holder of the queue it is in]; must be first: slabs link through it */
+    _Atomic uint32_t state;           /* [stores: who may leave the state; loads: all] turn << 3 | enum wi_state */
+    uint32_t flags;                   /* [owner of the state] */
+    _Atomic uint64_t wait;            /* [atomic] the wait word, see waiter.h; never reset */
     _Atomic(struct wi_stack *) stack; /* [owner] NULL until the first run */
-    weft_ctx *ctx;
-    char *name;                      /* [owner] from malloc, or NULL */
-    void *join;                      /* [const] the WaitGroup that weft_wg_go counts down */
+    void *sp;                         /* [owner] suspended: the stack pointer, see arch/context.h */
     union {
         struct {
             weft_fn_ fn;
             uintptr_t words[6];
         } start;
-        struct {
-            void *sp;                          /* suspended: the stack pointer, see arch/context.h */
-            struct wi_thread *thread;          /* a pinned goroutine's, a foreign thread's */
-            const struct wi_wait_kind *kind;   /* parked: what it waits for ... */
-            const void *object;                /* ... which one ... */
-            int64_t since_ns;                  /* ... and since about when */
-            void *waiter;                      /* parked: its struct on the stack, for who finds the record by number */
-            uint64_t spare;
+        struct { /* the first three share the cache line above with all that a wait touches */
+            const struct wi_wait_kind *kind; /* parked: what it waits for ... */
+            const void *object;              /* ... which one ... */
+            int64_t since_ns;                /* ... and since about when */
+            struct wi_thread *thread;        /* a pinned goroutine's, a foreign thread's */
+            void *waiter;                    /* parked: its struct on the stack, for who finds the record by number */
         } run;
     };
+    _Atomic uint64_t id;              /* [const while not FREE] never reused; 0 in the record of a foreign thread */
+    const weft_site *site;            /* [const while not FREE] */
+    char *name;                       /* [owner] in a type-stable record of its own, or NULL */
+    void *join;                       /* [const] the WaitGroup that weft_wg_go counts down */
 };
 _Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two cache lines");
 

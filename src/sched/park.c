@@ -10,11 +10,21 @@
    no lock and makes no system call. What needs either is done on the scheduler's own stack, after its commit. */
 #include "sched/enter.h"
 #include "sched/hooks.h"
+#include "sched/waiter.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define PREFETCHED 8 /* cache lines of a stack that is about to be switched to */
+
 /* ---- the commit step ---- */
+
+inline bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lock)
+{
+    (void)t, (void)g;
+    wi_unlock(lock);
+    return true;
+}
 
 static inline void commit(struct wi_thread *t)
 {
@@ -23,7 +33,9 @@ static inline void commit(struct wi_thread *t)
         return;
     t->left = NULL;
     wi_goroutine_set_state(g, WI_PARKED);
-    if (!t->commit(t, g, t->commit_argument))
+    if (WI_LIKELY(t->commit == wi_wait_commit_unlock)) /* by far the most frequent: no indirect call */
+        wi_wait_commit_unlock(t, g, t->commit_argument);
+    else if (!t->commit(t, g, t->commit_argument))
         wi_ready(t, g);
 }
 
@@ -61,7 +73,7 @@ static bool commit_end(struct wi_thread *t, struct wi_goroutine *g, void *argume
 static inline void *context_of(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system)
 {
     if (WI_LIKELY(wi_load_relaxed(&g->stack) != NULL))
-        return g->run.sp;
+        return g->sp;
     int error;
     struct wi_stack *stack = wi_stack_obtain(t, g, may_call_system, &error);
     if (!stack)
@@ -133,7 +145,7 @@ static inline __attribute__((always_inline)) void leave_for(struct wi_thread *t,
         sp = t->sched_sp;
         wi_sanitizer_before_switch(&wi_load_relaxed(&g->stack)->side, &t->side, false);
     }
-    wi_switch(&g->run.sp, sp);
+    wi_switch(&g->sp, sp);
     arrived(&wi_load_relaxed(&g->stack)->side);
 }
 
@@ -204,6 +216,9 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_READY);
     if (WI_LIKELY(w != NULL)) {
+        char *sp = g->sp; /* it will most likely run in some nanoseconds: what it needs first is fetched meanwhile */
+        for (int line = 0; line < PREFETCHED; line++)
+            __builtin_prefetch(sp + line * WI_CACHE_LINE);
         struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
         wi_store_relaxed(&w->runq.next, g);
         if (kicked)
@@ -295,7 +310,7 @@ _Noreturn void wi_invoke_unwound(int forced)
 }
 
 /* Ends g. Returns when the next goroutine is a fresh one, which then continues on the same stack. */
-static void end(struct wi_thread *t, struct wi_goroutine *g)
+static inline __attribute__((always_inline)) void end(struct wi_thread *t, struct wi_goroutine *g)
 {
     if (g->join)
         wi_hooks.joined(t, g->join);

@@ -198,13 +198,23 @@ TEST(goes_on_on_another_thread)
 
 #if defined(__x86_64__)
 #define KEPT 5
+/* The switch is inlined into this function, which keeps those callee-saved registers that the switch says it changes. */
+__attribute__((noinline, used)) static void switch_called(void **save, void *load)
+{
+    wi_switch(save, load);
+}
+
 /* Loads the callee-saved registers from values, switches, and stores what they are afterwards. */
 __attribute__((noinline)) static void switch_with(void **save, void *load, uint64_t values[KEPT])
 {
     uint64_t *v = values;
-    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\t" /* past the red zone of this function */
+    __asm__ volatile("movq %%rsp, %%r8\n\t"
+                     "leaq -128(%%rsp), %%rsp\n\t" /* past the red zone of this function */
+                     "andq $-16, %%rsp\n\t"
+                     "pushq %%r8\n\t"
                      "pushq %%rbp\n\t"
                      "pushq %[v]\n\t"
+                     "pushq %[v]\n\t" /* aligned for the call */
                      "movq %[save], %%rdi\n\t"
                      "movq %[load], %%rsi\n\t"
                      "movq %[v], %%rax\n\t"
@@ -214,7 +224,8 @@ __attribute__((noinline)) static void switch_with(void **save, void *load, uint6
                      "movq 24(%%rax), %%r14\n\t"
                      "movq 32(%%rax), %%r15\n\t"
                      "movq %%rax, %%rbp\n\t"
-                     "callq wi_switch\n\t"
+                     "callq %P[called]\n\t"
+                     "popq %%rax\n\t"
                      "popq %%rax\n\t"
                      "cmpq %%rax, %%rbp\n\t"
                      "je 1f\n\t"
@@ -226,9 +237,9 @@ __attribute__((noinline)) static void switch_with(void **save, void *load, uint6
                      "movq %%r14, 24(%%rax)\n\t"
                      "movq %%r15, 32(%%rax)\n\t"
                      "popq %%rbp\n\t"
-                     "leaq 128(%%rsp), %%rsp"
+                     "popq %%rsp"
                      : [v] "+d"(v), [save] "+c"(save), [load] "+a"(load)
-                     :
+                     : [called] "i"(switch_called)
                      : "memory", "cc", "rsi", "rdi", "r8", "r9", "r10", "r11", "rbx", "r12", "r13", "r14", "r15", "xmm0",
                        "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
                        "xmm13", "xmm14", "xmm15");
@@ -304,7 +315,7 @@ TEST(callee_saved_registers_are_kept)
 
 static void rounding_body(void)
 {
-    CHECK_EQ(fegetround(), FE_TONEAREST); /* inherited from wi_context_make's caller */
+    CHECK_EQ(fegetround(), FE_TONEAREST); /* not what wi_context_make's caller has just set */
     CHECK_EQ(fesetround(FE_DOWNWARD), 0);
     go_to(&home);
     CHECK_EQ(fegetround(), FE_DOWNWARD);
@@ -338,8 +349,10 @@ TEST(rounding_mode_is_per_context)
     CHECK(upward > nearest || emulated);
     CHECK_EQ(fesetround(FE_TONEAREST), 0);
     stack_open(&other);
+    CHECK_EQ(fesetround(FE_UPWARD), 0);
     start(&other, rounding_body);
-    CHECK_EQ(fegetround(), FE_TONEAREST);
+    CHECK_EQ(fegetround(), FE_UPWARD);
+    CHECK_EQ(fesetround(FE_TONEAREST), 0);
     CHECK(third() == nearest);
     fesetround(FE_UPWARD);
     go_to(&other);
@@ -351,6 +364,24 @@ TEST(rounding_mode_is_per_context)
     CHECK_EQ(fegetround(), FE_TONEAREST);
     CHECK(third() == nearest);
     stack_close(&other);
+}
+
+static void upward_body(void)
+{
+    CHECK_EQ(fegetround(), FE_UPWARD);
+    CHECK_EQ(fesetround(FE_DOWNWARD), 0);
+    wi_context_reset_float();
+    CHECK_EQ(fegetround(), FE_UPWARD);
+}
+
+TEST(new_contexts_have_the_control_of_init)
+{
+    CHECK_EQ(fesetround(FE_UPWARD), 0);
+    wi_context_init();
+    CHECK_EQ(fesetround(FE_TONEAREST), 0);
+    run(upward_body);
+    CHECK_EQ(fegetround(), FE_TONEAREST);
+    wi_context_init();
 }
 
 #if defined(__x86_64__)

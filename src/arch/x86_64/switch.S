@@ -16,8 +16,10 @@
 wi_context_start:
         popq    %rax
         popq    %rdi
-        callq   *%rax
-        ud2
+        leaq    1f(%rip), %rdx
+        pushq   %rdx                    /* as a call would, ... */
+        jmpq    *%rax                   /* ... but nothing returns here, so the return predictor shall not hear of it */
+1:        ud2
         .cfi_endproc
         .size   wi_context_start, . - wi_context_start
 
