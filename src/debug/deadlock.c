@@ -23,10 +23,9 @@ void wi_deadlock_started(void)
 {
     helpers = 0;
 #if defined(WI_SANITIZER_TSAN) || defined(WI_SANITIZER_ASAN)
-    /* Threads that no program starts: what there is beside the one that starts weft, its first worker and its monitor. Threads
-       that the program itself started earlier are counted too, which can only suppress a report until they end. */
-    int threads = wi_os_thread_count();
-    helpers = threads > 3 ? 1 : 0;
+    /* A thread that no program starts: what there is beside the one that starts weft and its first worker; the monitor starts
+       after this. If it is a thread of the program's instead, that can only suppress a report until it ends. */
+    helpers = wi_os_thread_count() > 2 ? 1 : 0;
 #endif
     last_reading = 0;
     reported = false;

@@ -54,6 +54,15 @@ bool wi_take(struct wi_worker *w, struct wi_thread *victim, struct wi_thread *ta
     return true;
 }
 
+/* Puts w, which nobody owns any more, in the idle list. wi_sched.lock is held. */
+static void make_idle(struct wi_worker *w)
+{
+    wi_store_release(&w->claim, WI_CLAIM_FREE);
+    w->next_idle = wi_sched.idle_workers;
+    wi_sched.idle_workers = w;
+    wi_add_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+}
+
 bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread *victim)
 {
     struct wi_worker *mine = wi_load_relaxed(&t->worker);
@@ -65,10 +74,7 @@ bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread 
         wi_store_release(&mine->claim, WI_CLAIM_OWNED(victim)); /* pairs with the acquire in wi_enter */
         wi_store_release(&victim->worker, mine);                /* likewise */
     } else { /* it has noticed and looked after itself */
-        wi_store_release(&mine->claim, WI_CLAIM_FREE);
-        mine->next_idle = wi_sched.idle_workers;
-        wi_sched.idle_workers = mine;
-        wi_add_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+        make_idle(mine);
     }
     wi_unlock(&wi_sched.lock);
     return true;
@@ -97,16 +103,11 @@ bool wi_hand_off(struct wi_thread *t, enum wi_detached why)
     return true;
 }
 
-void wi_release_worker(struct wi_thread *t)
+void wi_release_worker_locked(struct wi_thread *t)
 {
-    wi_lock(&wi_sched.lock);
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_store_relaxed(&t->worker, NULL);
-    wi_store_release(&w->claim, WI_CLAIM_FREE);
-    w->next_idle = wi_sched.idle_workers;
-    wi_sched.idle_workers = w;
-    wi_add_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
-    wi_unlock(&wi_sched.lock);
+    make_idle(w);
 }
 
 bool wi_reattach(struct wi_thread *t)

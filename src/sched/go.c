@@ -475,8 +475,11 @@ void weft_pin(void)
     if (t->current && t->pins++ == 0) {
         t->current->flags |= WI_G_PINNED;
         t->current->run.thread = t;
-        if (wi_load_relaxed(&t->worker) && !wi_hand_off(t, WI_ATTACHED))
-            wi_release_worker(t);
+        if (wi_load_relaxed(&t->worker) && !wi_hand_off(t, WI_ATTACHED)) {
+            wi_lock(&wi_sched.lock);
+            wi_release_worker_locked(t); /* somebody will have to find it there */
+            wi_unlock(&wi_sched.lock);
+        }
     }
     wi_leave(t);
 }

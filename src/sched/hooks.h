@@ -8,7 +8,7 @@ struct wi_hooks {
     /* Makes the goroutines ready whose timers on w are due. Called with t inside weft, no lock held. */
     void (*timers_run)(struct wi_thread *t, struct wi_worker *w, int64_t now_ns);
     /* Makes and frees the timers of all workers. 0 or -ENOMEM. */
-    int (*timers_start)(unsigned workers);
+    int (*timers_start)(void);
     void (*timers_stop)(void);
     /* A goroutine started by weft_wg_go ended. */
     void (*joined)(struct wi_thread *t, void *join);

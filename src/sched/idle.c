@@ -199,10 +199,8 @@ struct wi_goroutine *wi_find_work(struct wi_thread *t)
             wi_guard_timers();
             return g;
         }
-        if (run_all_timers(t) || spin(t))
-            continue;
-        wi_release_worker(t); /* publishes */
-        return NULL;
+        if (!run_all_timers(t) && !spin(t))
+            return NULL;
     }
 }
 
@@ -236,9 +234,10 @@ static void unlist(struct wi_thread *t)
 
 static void disarm(struct wi_thread *t)
 {
-    if (t->armed_ns != INT64_MAX && t->armed_ns == wi_load_relaxed(&wi_sched.sentinel_ns))
+    int64_t armed_ns = wi_load_relaxed(&t->armed_ns);
+    if (armed_ns != INT64_MAX && armed_ns == wi_load_relaxed(&wi_sched.sentinel_ns))
         wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
-    t->armed_ns = INT64_MAX;
+    wi_store_relaxed(&t->armed_ns, INT64_MAX);
 }
 
 /* Takes an idle worker for t, which is not listed any more. wi_sched.lock is held. Workers with queued work come first. */
@@ -268,7 +267,7 @@ static bool arm_locked(struct wi_thread *t)
     int64_t next_ns = wi_timers_next_ns();
     if (!t->listed || next_ns >= wi_load_relaxed(&wi_sched.sentinel_ns))
         return false;
-    t->armed_ns = next_ns;
+    wi_store_relaxed(&t->armed_ns, next_ns);
     wi_store_relaxed(&wi_sched.sentinel_ns, next_ns);
     return true;
 }
@@ -281,10 +280,12 @@ static bool arm(struct wi_thread *t)
     return armed;
 }
 
-/* Lists t. */
+/* Publishes that t and its worker, if it has one, are idle. False: the thread shall end. */
 static bool list_idle(struct wi_thread *t)
 {
     wi_lock(&wi_sched.lock);
+    if (wi_load_relaxed(&t->worker))
+        wi_release_worker_locked(t);
     if (t->detached)
         wi_set_detached(t, WI_ATTACHED);
     bool surplus = wi_sched.n_idle_threads > (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1;
@@ -296,7 +297,7 @@ static bool list_idle(struct wi_thread *t)
     wi_sched.idle_threads = t;
     wi_sched.n_idle_threads++;
     t->listed = true;
-    t->armed_ns = INT64_MAX;
+    wi_store_relaxed(&t->armed_ns, INT64_MAX);
     arm_locked(t);
     wi_unlock(&wi_sched.lock);
     return true;
@@ -345,7 +346,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
             return true;
         if (listed && wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns) && arm(t)) /* one was added meanwhile */
             continue;
-        if (wi_thread_sleep(t, t->armed_ns))
+        if (wi_thread_sleep(t, wi_load_relaxed(&t->armed_ns)))
             return !t->stop; /* a worker was assigned */
         if (resume_with_worker(t, &listed))
             return true;
@@ -361,7 +362,7 @@ static struct wi_thread *pop_idle_thread(void)
 {
     struct wi_thread *t = wi_sched.idle_threads;
     for (struct wi_thread *other = t; other; other = other->next_idle)
-        if (other->armed_ns == INT64_MAX) {
+        if (wi_load_relaxed(&other->armed_ns) == INT64_MAX) {
             t = other;
             break;
         }

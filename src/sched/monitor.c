@@ -176,6 +176,8 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
     }
     wi_store_relaxed(&w->now_ns, now_ns);
     struct wi_thread *thread = wi_slab_record(&wi_threads, WI_CLAIM_THREAD(claim));
+    if (!wi_load_acquire(&thread->alive)) /* pairs with the release in introduce: it is about to begin */
+        return waits ? WAITS : NOTHING_WAITS;
     uint32_t epoch = watch->epoch;
     refresh(watch, w, thread, now_ns);
     if (!waits) {

@@ -93,11 +93,6 @@ static int start_locked(void)
     struct wi_worker *workers = wi_os_map(size);
     if (!workers)
         return -ENOMEM;
-    int error = wi_hooks.timers_start(procs);
-    if (error) {
-        wi_os_unmap(workers, size);
-        return error;
-    }
     wi_sched.procs = procs;
     wi_sched.workers = workers;
     wi_sched.idle_workers = NULL;
@@ -105,14 +100,15 @@ static int start_locked(void)
     wi_store_relaxed(&wi_sched.shutting, 0);
     wi_store_relaxed(&wi_sched.live, 0);
     init_workers(workers, procs);
-    struct wi_thread *first = wi_thread_create(&error);
+    int error = wi_hooks.timers_start();
+    struct wi_thread *first = error ? NULL : wi_thread_create(&error);
     if (first) {
         wi_spare_thread_return(first);
+        wi_hooks.started();
         error = wi_monitor_start();
-        if (!error) {
-            wi_hooks.started();
+        if (!error)
             return 0;
-        }
+        wi_hooks.stopped();
         wi_threads_stop();
     }
     wi_hooks.timers_stop();
@@ -164,9 +160,9 @@ void wi_threads_stop(void)
 static void free_everything(void)
 {
     unsigned procs = wi_sched.procs;
-    wi_hooks.stopped();
     wi_monitor_stop();
     wi_threads_stop();
+    wi_hooks.stopped();
     for (unsigned i = 0; i < procs; i++)
         wi_worker_drain(&wi_sched.workers[i]);
     wi_hooks.timers_stop();

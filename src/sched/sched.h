@@ -115,8 +115,8 @@ bool wi_take(struct wi_worker *w, struct wi_thread *victim, struct wi_thread *ta
 bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread *victim);
 /* Gives t's worker to another thread, which is woken or made: false when there is none, and t keeps it. */
 bool wi_hand_off(struct wi_thread *t, enum wi_detached why);
-/* Puts t's worker in the idle list. */
-void wi_release_worker(struct wi_thread *t);
+/* Puts t's worker in the idle list. wi_sched.lock is held. */
+void wi_release_worker_locked(struct wi_thread *t);
 /* A thread without a worker that runs a goroutine tries to get an idle one. */
 bool wi_reattach(struct wi_thread *t);
 /* Counts t as attached again, or as done with its goroutine. wi_sched.lock is held. */

@@ -43,7 +43,7 @@ static struct wi_thread *take_record(enum wi_thread_kind kind)
     wi_store_relaxed(&t->wake, wake);
     t->number = wi_slab_number(&wi_threads, t);
     t->kind = (uint8_t)kind;
-    t->armed_ns = INT64_MAX;
+    wi_store_relaxed(&t->armed_ns, INT64_MAX);
     t->random = (uint32_t)wi_os_now_ns() * 2 + 1;
     return t;
 }
@@ -153,12 +153,9 @@ static void run_scheduler(struct wi_thread *t)
         return;
     for (;;) {
         wi_commit(t);
-        if (!wi_load_relaxed(&t->worker)) {
-            if (!wi_wait_for_worker(t))
-                return;
-            continue;
-        }
-        struct wi_goroutine *g = wi_find_work(t);
+        struct wi_goroutine *g = wi_load_relaxed(&t->worker) ? wi_find_work(t) : NULL;
+        if (!g && !wi_wait_for_worker(t))
+            return;
         if (g && !wi_run(t, g))
             wi_starve(t, g);
     }

@@ -52,7 +52,7 @@ struct wi_thread {
     clockid_t cpu_clock;                 /* [const] CLOCK_THREAD_CPUTIME_ID as others see it */
     pthread_t handle;                    /* [const] runtime threads */
     struct wi_thread *next_idle;         /* [wi_sched.lock] */
-    int64_t armed_ns;                    /* [wi_sched.lock] idle: the time it sleeps to */
+    _Atomic int64_t armed_ns;            /* [stores: wi_sched.lock] idle: the time it sleeps to */
 };
 
 enum wi_wake { WI_WAKE_NONE, WI_WAKE_SENT, WI_WAKE_ASLEEP };

@@ -22,18 +22,21 @@ struct wi_timers {
 static struct wi_timers *timers; /* [const while the runtime runs] one a worker */
 static size_t timers_size;
 
-int wi_timers_start(unsigned workers)
+int wi_timers_start(void)
 {
-    timers_size = workers * sizeof *timers;
+    timers_size = wi_sched.procs * sizeof *timers;
     timers = wi_os_map(timers_size);
     if (!timers)
         return -ENOMEM;
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        timers[i].worker = &wi_sched.workers[i];
     return 0;
 }
 
 void wi_timers_stop(void)
 {
-    wi_os_unmap(timers, timers_size);
+    if (timers)
+        wi_os_unmap(timers, timers_size);
     timers = NULL;
 }
 
@@ -62,7 +65,6 @@ static struct wi_timers *lock_timers(struct wi_thread *t)
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     struct wi_timers *set = &timers[w ? w->number : 0];
     wi_lock(&set->lock);
-    set->worker = &wi_sched.workers[set - timers];
     return set;
 }
 
@@ -122,7 +124,6 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
             }
         }
         *end = NULL;
-        set->worker = w;
         publish_next(set);
         wi_unlock(&set->lock);
         if (list)

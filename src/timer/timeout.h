@@ -27,7 +27,7 @@ void wi_sleep_until(struct wi_thread *t, int64_t deadline_ns);
 
 /* For hooks.h. */
 void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns);
-int wi_timers_start(unsigned workers);
+int wi_timers_start(void);
 void wi_timers_stop(void);
 void wi_timers_forget(void);
 

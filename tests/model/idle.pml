@@ -61,52 +61,21 @@ inline wake_monitor()
     d_step { EMPTY(me); mem[ALERT] = mem[ALERT] & ~ASLEEP }
 }
 
+/* Under wi_sched.lock: an idle worker, and somebody to run it, who is a spinner from now on. */
 inline wake_one()
 {
     d_step {
         EMPTY(me);
-        alert = mem[ALERT];
+        alert = mem[ALERT] & IDLE_MASK;
         if
-        :: !SPINS(alert) && (alert & IDLE_MASK) -> mem[ALERT] = alert + SPIN
-        :: else -> alert = 0
+        :: alert & IDLE(IDLER(0)) -> alert = IDLE(IDLER(0))
+        :: else
+        fi;
+        if
+        :: alert && !SPINS(mem[ALERT]) -> mem[ALERT] = mem[ALERT] - alert + SPIN; woken = woken | alert
+        :: else
         fi
-    };
-    if
-    :: alert == 0
-    :: else ->
-       d_step {
-           /* Under wi_sched.lock. */
-           EMPTY(me);
-           alert = mem[ALERT] & IDLE_MASK;
-           if
-           :: alert & IDLE(IDLER(0)) -> alert = IDLE(IDLER(0))
-           :: else
-           fi;
-           if
-           :: alert -> mem[ALERT] = mem[ALERT] - alert; woken = woken | alert
-#ifdef BUG_UNDO_UNLOCKED
-           :: else
-#else
-           :: else -> mem[ALERT] = mem[ALERT] - SPIN
-#endif
-           fi
-       };
-       if
-       :: alert
-       :: else ->
-#ifdef BUG_UNDO_UNLOCKED
-          d_step { EMPTY(me); mem[ALERT] = mem[ALERT] - SPIN }
-#endif
-#ifdef BUG_UNDO_NO_MONITOR
-          skip
-#else
-          if
-          :: LOAD(me, ALERT) & ASLEEP -> wake_monitor()
-          :: else
-          fi
-#endif
-       fi
-    fi
+    }
 }
 
 /* After work was queued. */
@@ -114,13 +83,12 @@ inline alert_others()
 {
     alert = LOAD(me, ALERT);
     if
-    :: alert == 0 || SPINS(alert)
-    :: else ->
-       if
-       :: alert & ASLEEP -> wake_monitor()
-       :: else
-       fi;
-       wake_one()
+    :: alert & ASLEEP -> wake_monitor()
+    :: else
+    fi;
+    if
+    :: (alert & IDLE_MASK) && !SPINS(alert) -> wake_one()
+    :: else
     fi;
     alert = 0
 }
@@ -196,14 +164,12 @@ search:
 #ifdef BUG_CHAIN_LOOKS
        look();
        if
-       :: found -> alert_others(); found = 0
+       :: found -> wake_one(); alert = 0; found = 0
        :: else
        fi;
-#elif defined(BUG_MONITOR_NO_CHAIN)
+#elif !defined(BUG_NO_CHAIN)
        wake_one();
        alert = 0;
-#elif !defined(BUG_NO_CHAIN)
-       alert_others();
 #endif
        goto work
     :: found && !duty -> found = 0; goto work
@@ -218,7 +184,10 @@ search:
     barrier(me);
 #endif
 #ifndef BUG_NO_LOOK
-    look();
+    if
+    :: SPINS(mem[ALERT]) /* that one will look */
+    :: !SPINS(mem[ALERT]) -> look()
+    fi;
 #endif
 #ifdef BUG_LATE_SPIN
     stop_spinning();
