@@ -52,7 +52,7 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
     }
     struct wi_thread *thread = *(struct wi_thread *volatile *)&g->run.thread;
     if (thread)
-        s->tid = *(volatile pid_t *)&thread->tid;
+        s->tid = wi_load_relaxed(&thread->tid);
     if (stack && !thread) {
         s->sp = (uintptr_t) * (void *volatile *)&g->sp;
         s->top = (uintptr_t)wi_stack_top(stack);

@@ -8,6 +8,7 @@
      given        by its own thread, from inside                                           (wi_hand_off, wi_release_worker)
      got          by a thread without one: OWNED from the idle list                        (wi_reattach, idle.c)
    A thread that lost its worker in user code runs on; it notices at its next call. */
+#include "base/perturb.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
 
@@ -30,8 +31,10 @@ static bool ask(struct wi_worker *w, struct wi_thread *victim, uint32_t asker, u
     uint64_t claim = WI_CLAIM_OWNED(victim), asked = WI_CLAIM_ASKED(victim, asker);
     if (!wi_cas_acq_rel(&w->claim, &claim, asked))
         return false;
+    wi_perturb();
     wi_os_barrier_heavy(); /* the victim's epoch is visible to us, or the victim sees that we asked */
     bool outside = (wi_load_acquire(&victim->epoch) & 1) == 0; /* pairs with wi_leave: we see all it did to the worker */
+    wi_perturb();
     claim = asked;
     if (outside && wi_cas_acq_rel(&w->claim, &claim, then))
         return true;

@@ -7,6 +7,7 @@
 #ifndef WI_ENTER_H
 #define WI_ENTER_H
 
+#include "base/perturb.h"
 #include "sched/sched.h"
 #include <errno.h>
 
@@ -22,7 +23,8 @@ static inline struct wi_thread *wi_enter_as(bool may_move)
     if (WI_UNLIKELY(!t || (wi_load_relaxed(&t->epoch) & 1)))
         return wi_enter_first(t);
     wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) + 1);
-    wi_os_barrier_light(); /* pairs with the heavy barrier in wi_take */
+    wi_perturb();
+    wi_os_barrier_light(); /* pairs with the heavy barrier in ask, claim.c */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
     if (WI_LIKELY(w != NULL)) {
         if (WI_UNLIKELY(wi_load_acquire(&w->claim) != WI_CLAIM_OWNED(t) || wi_load_relaxed(&w->attention) != 0))
@@ -64,6 +66,7 @@ static inline struct wi_thread *wi_enter_blocking_or_die(void)
 
 static inline void wi_leave(struct wi_thread *t)
 {
+    wi_perturb();
     wi_store_release(&t->epoch, wi_load_relaxed(&t->epoch) + 1); /* pairs with the asker's acquire of the epoch */
 }
 

@@ -11,6 +11,7 @@
    A pusher that sees a spinning thread wakes nobody: a thread stops spinning before its last look, so it finds the work. A
    spinning thread that finds work wakes the next if there is more. One exception is deliberate: a goroutine in `next` will most
    likely be run by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
+#include "base/perturb.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
 
@@ -339,6 +340,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
     if (!list_idle(t))
         return false;
     for (;;) {
+        wi_perturb();
         wi_os_barrier_heavy(); /* pairs with the light barriers of pushers and of timer inserts */
         bool listed = true;
         bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
@@ -346,6 +348,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
             return true;
         if (listed && wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns) && arm(t)) /* one was added meanwhile */
             continue;
+        wi_perturb();
         if (wi_thread_sleep(t, wi_load_relaxed(&t->armed_ns)))
             return !t->stop; /* a worker was assigned */
         if (resume_with_worker(t, &listed))

@@ -76,11 +76,12 @@ static void monitor_sleep(int64_t deadline_ns)
 /* 1 blocked, 0 not, negative: cannot be told. */
 static int is_blocked(struct watch *watch, struct wi_thread *thread)
 {
-    if (watch->proc_tid != thread->tid) {
+    pid_t tid = wi_load_relaxed(&thread->tid);
+    if (watch->proc_tid != tid) {
         if (watch->proc > 0)
             close(watch->proc);
-        watch->proc = wi_os_thread_watch(thread->tid);
-        watch->proc_tid = thread->tid;
+        watch->proc = wi_os_thread_watch(tid);
+        watch->proc_tid = tid;
     }
     return watch->proc > 0 ? wi_os_thread_blocked(watch->proc) : watch->proc;
 }
@@ -128,7 +129,7 @@ static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *
     if (other || watch->tick != tick) {
         watch->tick = tick;
         watch->tick_since_ns = now_ns;
-        watch->cpu_ns = wi_os_thread_cpu_ns(thread->cpu_clock);
+        watch->cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&thread->cpu_clock));
     }
     if (other || watch->turns != turns) {
         watch->turns = turns;
@@ -151,7 +152,7 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
             return SOON;
     }
     int64_t quantum_ns = SLICE_NS * (1 + (int64_t)wi_load_relaxed(&wi_sched.n_hogs));
-    int64_t cpu_ns = wi_os_thread_cpu_ns(thread->cpu_clock) - watch->cpu_ns;
+    int64_t cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&thread->cpu_clock)) - watch->cpu_ns;
     if (cpu_ns >= quantum_ns) {
         if (!outside || !take(w, thread, WI_DETACHED_HOG))
             wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SLICE);

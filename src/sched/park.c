@@ -8,6 +8,7 @@
    So a completer that finds the waiter finds it at rest. No one spins for somebody else's switch.
    A lock that is held from before 1 to 3 covers a pick from the local queue and a switch, some 10 ns; step 1 therefore takes
    no lock and makes no system call. What needs either is done on the scheduler's own stack, after its commit. */
+#include "base/perturb.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
 #include "sched/waiter.h"
@@ -32,6 +33,7 @@ static inline void commit(struct wi_thread *t)
     if (!g)
         return;
     t->left = NULL;
+    wi_perturb();
     wi_goroutine_set_state(g, WI_PARKED);
     if (WI_LIKELY(t->commit == wi_wait_commit_unlock)) /* by far the most frequent: no indirect call */
         wi_wait_commit_unlock(t, g, t->commit_argument);
@@ -215,7 +217,9 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_READY);
-    if (WI_LIKELY(w != NULL)) {
+    if (wi_perturb_chance(4)) {
+        wi_inject_push(&wi_inject, g);
+    } else if (WI_LIKELY(w != NULL)) {
         char *sp = g->sp; /* it will most likely run in some nanoseconds: what it needs first is fetched meanwhile */
         for (int line = 0; line < PREFETCHED; line++)
             __builtin_prefetch(sp + line * WI_CACHE_LINE);

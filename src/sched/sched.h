@@ -8,6 +8,7 @@
 #ifndef WI_SCHED_H
 #define WI_SCHED_H
 
+#include "base/perturb.h"
 #include "sched/inject.h"
 #include "sched/worker.h"
 
@@ -97,6 +98,7 @@ void wi_wake_one(void);
 /* After work was queued: the light side of going idle. */
 static inline void wi_alert(struct wi_thread *t, struct wi_worker *w)
 {
+    wi_perturb();
     wi_os_barrier_light(); /* pairs with the heavy barriers in idle.c and monitor.c */
     uint32_t alert = wi_load_relaxed(&wi_sched.alert);
     if (WI_UNLIKELY(alert != 0))

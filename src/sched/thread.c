@@ -30,18 +30,26 @@ static void set_current(struct wi_thread *t)
 
 /* ---- records ---- */
 
+static void clear(void *from, const void *to)
+{
+    memset(from, 0, (size_t)((const char *)to - (char *)from));
+}
+
 static struct wi_thread *take_record(enum wi_thread_kind kind)
 {
     void *list;
     if (wi_slab_take(&wi_threads, 1, &list) == 0)
         return NULL;
     struct wi_thread *t = list;
-    uint32_t epoch = wi_load_relaxed(&t->epoch); /* goes on: an asker that looks at the last user must see a change */
-    uint32_t wake = WI_WAKE_NONE;
-    memset((char *)t + sizeof t->next_free, 0, sizeof *t - sizeof t->next_free);
-    wi_store_relaxed(&t->epoch, (epoch | 1) + 1);
-    wi_store_relaxed(&t->wake, wake);
-    t->number = wi_slab_number(&wi_threads, t);
+    /* Others may still look at what the record's last user left; so these are never cleared: epoch, number, alive, tid,
+       cpu_clock. The epoch goes on: an asker that looks at the last user must see a change. A runtime thread begins inside weft:
+       nobody takes the worker that it is given before it has begun. */
+    wi_store_relaxed(&t->epoch, (wi_load_relaxed(&t->epoch) | 1) + (kind == WI_THREAD_RUNTIME ? 2 : 1));
+    if (t->number == 0)
+        t->number = wi_slab_number(&wi_threads, t);
+    clear(&t->worker, &t->alive);
+    clear(&t->exceptions, &t->tid);
+    clear(&t->handle, t + 1);
     t->kind = (uint8_t)kind;
     wi_store_relaxed(&t->armed_ns, INT64_MAX);
     t->random = (uint32_t)wi_os_now_ns() * 2 + 1;
@@ -58,10 +66,11 @@ static void give_record(struct wi_thread *t)
 /* What every thread notes of itself. */
 static void introduce(struct wi_thread *t)
 {
-    t->tid = wi_os_tid();
+    wi_store_relaxed(&t->tid, wi_os_tid());
     t->handle = pthread_self();
-    if (pthread_getcpuclockid(t->handle, &t->cpu_clock) != 0)
-        t->cpu_clock = CLOCK_THREAD_CPUTIME_ID;
+    clockid_t clock = CLOCK_THREAD_CPUTIME_ID;
+    pthread_getcpuclockid(t->handle, &clock);
+    wi_store_relaxed(&t->cpu_clock, clock);
     wi_store_release(&t->alive, true); /* pairs with the acquire of who walks the threads */
     set_current(t);
 }
@@ -169,7 +178,6 @@ static void *thread_main(void *argument)
     char alternate[size];
     introduce(t);
     wi_os_precise_timers();
-    wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) | 1); /* inside, until it runs a goroutine */
     if (__cxa_get_globals)
         t->exceptions = __cxa_get_globals();
     stack_t stack = {.ss_sp = alternate, .ss_size = size};

@@ -48,8 +48,8 @@ struct wi_thread {
     struct wi_sanitizer_side side;       /* [thread] the scheduler's own stack, for the sanitizers */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
-    pid_t tid;                           /* [const] */
-    clockid_t cpu_clock;                 /* [const] CLOCK_THREAD_CPUTIME_ID as others see it */
+    _Atomic pid_t tid;                   /* [stores: thread, when it begins; loads: all] */
+    _Atomic clockid_t cpu_clock;         /* [likewise] CLOCK_THREAD_CPUTIME_ID as others see it */
     pthread_t handle;                    /* [const] runtime threads */
     struct wi_thread *next_idle;         /* [wi_sched.lock] */
     _Atomic int64_t armed_ns;            /* [stores: wi_sched.lock] idle: the time it sleeps to */

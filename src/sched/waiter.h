@@ -19,6 +19,7 @@
 #ifndef WI_WAITER_H
 #define WI_WAITER_H
 
+#include "base/perturb.h"
 #include "sched/enter.h"
 
 #define WI_WAIT_OPEN UINT64_C(1)
@@ -40,6 +41,7 @@ static inline bool wi_wait_claim(struct wi_goroutine *g, uint64_t ticket)
 {
     if (ticket == 0)
         return true;
+    wi_perturb();
     uint64_t word = ticket;
     while (!wi_cas_acq_rel(&g->wait, &word, (word & ~WI_WAIT_OPEN) | WI_WAIT_CLAIMED))
         if ((word & ~WI_WAIT_PARKED) != ticket)
@@ -50,6 +52,7 @@ static inline bool wi_wait_claim(struct wi_goroutine *g, uint64_t ticket)
 /* The completer's last step. Nothing of the waiter may be touched after it. */
 static inline void wi_wait_complete(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket)
 {
+    wi_perturb();
     if (ticket == 0 || (wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
         wi_ready(t, g);
 }
@@ -58,6 +61,7 @@ static inline void wi_wait_complete(struct wi_thread *t, struct wi_goroutine *g,
 static inline bool wi_wait_commit(struct wi_thread *t, struct wi_goroutine *g, void *unused)
 {
     (void)t, (void)unused;
+    wi_perturb();
     return (wi_or_acq_rel(&g->wait, WI_WAIT_PARKED) & WI_WAIT_DONE) == 0; /* pairs with wi_wait_complete */
 }
 

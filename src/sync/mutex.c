@@ -109,6 +109,7 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
     uint32_t state = lock_queue(m);
     if (!(state & LOCKED))
         return false; /* free again: try anew */
+    wi_perturb();
     int64_t now_ns = wi_os_now_ns();
     if (w->since_ns) { /* it was woken and overtaken */
         push_first(m, w);

@@ -95,6 +95,7 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
         if (count_of(state) == 0)
             return false;
         waiter->next = (uint32_t)state;
+        wi_perturb();
     } while (!wi_cas_acq_rel(state_of(wg), &state, (state & ~(uint64_t)UINT32_MAX) | number)); /* publishes the waiter */
     return true;
 }

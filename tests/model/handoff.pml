@@ -1,25 +1,26 @@
-/* handoff.pml — who owns a worker: src/sched/enter.h (wi_enter, wi_leave) and src/sched/claim.c (wi_take, swap, wi_enter_slow,
-   wi_reattach).
+/* handoff.pml — who owns a worker: src/sched/enter.h (wi_enter, wi_leave) and src/sched/claim.c (ask, wi_take,
+   wi_swap_workers, recover_worker, wi_reattach).
 
-   A thread has an epoch, odd while it is inside weft, written by plain stores. A worker has a claim word, changed by
-   compare-and-swap: FREE, OWNED(T), ASKED(T, A). Two threads enter and leave for ever, each with one worker at the start; either
-   may stop outside for good (blocked, or computing). The monitor asks for any worker and sets it free. A thread that is inside
-   may act as an idle thief: it asks for the other thread's worker and, under the scheduler lock, swaps the two. A thread that
-   enters and finds its worker gone looks again under that lock, then takes a free worker, else stays without one.
+   A thread has an epoch, odd while it is inside weft, written by plain stores. A worker has a claim word: FREE, OWNED(T) or
+   ASKED(T, A). Two threads enter and leave for ever, each with one worker at the start; either may stop outside for good
+   (blocked, or computing). The monitor asks for any worker and, when it got it, sets it free. A thread that is inside may act
+   as an idle thief: it asks for the other thread's worker and, when it got it, gives its own in exchange under the scheduler
+   lock, unless the other has noticed. A thread that enters and finds its worker gone looks again under that lock, then takes a
+   free worker, else stays without one until it enters again.
 
    Checked: whoever is inside with a worker reads what the last one inside wrote to the worker's data, so no two are inside with
    it at once and none sees old data; at the end every worker is free or owned by the thread whose pointer names it.
-   Left out: idle lists and spare threads (a free worker is one whose claim is FREE), what makes an asker choose a worker,
-   counters of detached threads. The epoch is its parity; the worker's data is one bit that each user flips.
+   Left out: what makes an asker choose a worker; the taker whom the monitor gives it to (its place is taken by the next thread
+   that finds it free); the idle list (a free worker is one whose claim is FREE); counts. The epoch is its parity; the worker's
+   data is one bit that each user flips.
 
    BUG_NO_BARRIER    the asker does not execute the heavy barrier
    BUG_NO_ASKER      ASKED(T) does not name the asker
    BUG_EARLY_EPOCH   leaving stores the epoch before the last store to the worker's data
-   BUG_SWAP_LATE     the thief takes the scheduler lock only after the compare-and-swap that takes the worker (shows with a third
-                     worker, free at the start: the other thread takes it in between and then is given one more)
-   BUG_NO_RECHECK    the slow path does not read the thread's worker pointer again under the lock */
+   BUG_BLIND_SWAP    the thief does not look whether the other thread has noticed meanwhile, and got another worker: it then is
+                     given one more (shows with a third worker, free at the start) */
 #define NT 3
-#define STORERS 2
+#define STORERS 2 /* the threads; not the monitor */
 #define DEPTH 2
 #define MONITOR 2
 #define EPOCH(t) (t)
@@ -38,7 +39,7 @@
 #endif
 #define IS_ASKED(c, t) ((c) >= 4 + 3 * (t) && (c) < 7 + 3 * (t))
 
-#ifdef BUG_SWAP_LATE
+#ifdef BUG_BLIND_SWAP
 #define WORKERS 3
 #else
 #define WORKERS 2
@@ -50,108 +51,110 @@
 
 bit last[WORKERS]; /* what a worker's data must read as */
 
-/* Makes sure of worker w: got, or it is lost. */
-inline claim_back()
+/* The inside of a critical section is one step where only one of its accesses is to a word that others may write meanwhile; its
+   stores still leave the buffer one by one. */
+
+/* recover_worker: got, with worker w, or it is lost. */
+inline recover()
 {
+    got = 0;
     do
-    :: d_step { c = LOAD(me, CLAIM(w)); got = (c == OWNED(me)) };
+    :: w = LOAD(me, WORKER(me));
        if
-       :: got -> break
-       :: !got && !IS_ASKED(c, me) -> break
-       :: !got && IS_ASKED(c, me) ->
+       :: w == 0 -> break
+       :: else -> w--
+       fi;
+       c = LOAD(me, CLAIM(w));
+       if
+       :: c == OWNED(me) -> got = 1; break
+       :: IS_ASKED(c, me) ->
           cas(me, CLAIM(w), c, OWNED(me), got);
           if
           :: got -> break
-          :: else
+          :: else /* somebody gave up asking, or took it, or another asks */
           fi
+       :: else ->
+          atomic {
+              lock(me, LOCK);
+              if
+              :: LOAD(me, WORKER(me)) == w + 1 && LOAD(me, CLAIM(w)) != OWNED(me) -> store(me, WORKER(me), 0)
+              :: else
+              fi
+          };
+          unlock(me, LOCK)
        fi
     od
+}
+
+#define REATTACH_TO(i) :: LOAD(me, CLAIM(i)) == FREE -> store(me, CLAIM(i), OWNED(me)); w = i; got = 1
+
+inline reattach()
+{
+    atomic {
+        lock(me, LOCK);
+        if
+        REATTACH_TO(0)
+        REATTACH_TO(1)
+#if WORKERS == 3
+        REATTACH_TO(2)
+#endif
+        :: else
+        fi;
+        if
+        :: got -> store(me, WORKER(me), w + 1)
+        :: else
+        fi
+    };
+    unlock(me, LOCK)
 }
 
 inline enter()
 {
     store(me, EPOCH(me), 1);
-    d_step { w = LOAD(me, WORKER(me)); got = 0 };
-    if
-    :: w == 0
-    :: else -> w--; claim_back()
-    fi;
+    recover();
     if
     :: got
-    :: else ->
-       lock(me, LOCK);
-#ifndef BUG_NO_RECHECK
-       w = LOAD(me, WORKER(me));
-       if
-       :: w == 0
-       :: else -> w--; claim_back()
-       fi;
-#endif
-       if
-       :: got
-       :: else ->
-          cas(me, CLAIM(0), FREE, OWNED(me), got);
-          if
-          :: got -> w = 0
-          :: else ->
-             cas(me, CLAIM(1), FREE, OWNED(me), got);
-             w = 1;
-#if WORKERS == 3
-             if
-             :: got
-             :: else ->
-                cas(me, CLAIM(2), FREE, OWNED(me), got);
-                w = 2
-             fi
-#endif
-          fi;
-          if
-          :: got -> store(me, WORKER(me), w + 1)
-          :: else -> store(me, WORKER(me), 0)
-          fi
-       fi;
-       unlock(me, LOCK)
+    :: else -> reattach()
     fi
 }
 
-/* After the claim of worker v went from OWNED(t) to ASKED(t, me). got: v may be taken, if the claim is still the same. */
+/* ask, after the claim of worker v went from OWNED(t) to ASKED(t, me). got: v is OWNED(me). */
 inline asked(v, t)
 {
 #ifndef BUG_NO_BARRIER
     barrier(me);
 #endif
     if
-    :: LOAD(me, EPOCH(t)) == 0
-    :: LOAD(me, EPOCH(t)) == 1 ->
+    :: LOAD(me, EPOCH(t)) == 0 -> cas(me, CLAIM(v), ASKED(t, me), OWNED(me), got)
+    :: LOAD(me, EPOCH(t)) == 1 -> got = 0
+    fi;
+    if
+    :: got
+    :: else ->
        cas(me, CLAIM(v), ASKED(t, me), OWNED(t), got);
        got = 0
     fi
 }
 
-/* Worker w for worker v of the other thread. */
+#ifdef BUG_BLIND_SWAP
+#define NOTICED(v, t) false
+#else
+#define NOTICED(v, t) (LOAD(me, WORKER(t)) != v + 1)
+#endif
+
+/* The second half of wi_swap_workers: v is ours, w goes to t. */
 inline swap(v, t)
 {
-    asked(v, t);
-    if
-    :: got ->
-#ifdef BUG_SWAP_LATE
-       cas(me, CLAIM(v), ASKED(t, me), OWNED(me), got);
-       lock(me, LOCK);
-#else
-       lock(me, LOCK);
-       cas(me, CLAIM(v), ASKED(t, me), OWNED(me), got);
-#endif
-       if
-       :: got ->
-          store(me, CLAIM(w), OWNED(t)); /* nobody else can change it for good: an asker sees this thread inside */
-          store(me, WORKER(t), w + 1);
-          store(me, WORKER(me), v + 1);
-          w = v
-       :: else
-       fi;
-       unlock(me, LOCK)
-    :: else
-    fi
+    atomic {
+        lock(me, LOCK);
+        store(me, WORKER(me), v + 1);
+        if
+        :: NOTICED(v, t) -> store(me, CLAIM(w), FREE)
+        :: !NOTICED(v, t) -> store(me, CLAIM(w), OWNED(t)); store(me, WORKER(t), w + 1)
+        fi
+    };
+    unlock(me, LOCK);
+    w = v
 }
 
 #define USE d_step { sb[me].used < DEPTH; assert(d == last[w]); d = !d; last[w] = d; \
@@ -168,8 +171,12 @@ proctype thread(byte me)
        if
        :: got ->
           if
-          :: w < 2;
+          :: w < 2 ->
              cas(me, CLAIM(1 - w), OWNED(1 - me), ASKED(1 - me, me), got);
+             if
+             :: got -> asked(1 - w, 1 - me)
+             :: else
+             fi;
              if
              :: got -> swap(1 - w, 1 - me)
              :: else
@@ -211,7 +218,17 @@ proctype monitor(byte me)
        };
        asked(w, t);
        if
-       :: got -> cas(me, CLAIM(w), ASKED(t, me), FREE, got)
+       :: got ->
+          /* Its stores need no buffer: before anything else that it does comes a locked instruction. */
+          d_step {
+              mem[LOCK] == 0;
+              mem[LOCK] = 1;
+              if
+              :: mem[WORKER(t)] == w + 1 -> mem[WORKER(t)] = 0
+              :: else
+              fi
+          };
+          d_step { mem[CLAIM(w)] = FREE; mem[LOCK] = 0 }
        :: else
        fi;
        d_step { w = 0; t = 0; got = 0 }
