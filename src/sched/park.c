@@ -217,7 +217,7 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_READY);
-    if (wi_perturb_chance(4)) {
+    if (wi_perturb_chance(1024)) {
         wi_inject_push(&wi_inject, g);
     } else if (WI_LIKELY(w != NULL)) {
         char *sp = g->sp; /* it will most likely run in some nanoseconds: what it needs first is fetched meanwhile */
