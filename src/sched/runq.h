@@ -93,7 +93,7 @@ static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick
     wi_bump(&q->turns, 1);
     if ((tick & 1) || wi_ring_length(&q->woken) == 0) {
         struct wi_goroutine *fresh =
-            WI_LIKELY((tick & 63) != 1) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
+            WI_LIKELY((tick & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
         if (fresh)
             return fresh;
     }
