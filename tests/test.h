@@ -62,6 +62,19 @@ static inline void test_register_(test_case *test)
     test_last = &test->next;
 }
 
+#if TEST_TSAN
+#ifndef TEST_TSAN_OPTIONS
+#define TEST_TSAN_OPTIONS "" /* ":name=value..." that a test adds */
+#endif
+
+/* TSan would end the forked child of a program with threads when it starts threads itself; with weft it may. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0" TEST_TSAN_OPTIONS;
+}
+#endif
+
 /* ---- checks ---- */
 
 static TEST_UNUSED_ __attribute__((noinline, noreturn, cold)) void test_fail_(const char *file, int line, const char *text)

@@ -22,9 +22,9 @@ static bool reported;
 void wi_deadlock_started(void)
 {
     helpers = 0;
-#if defined(WI_SANITIZER_TSAN) || defined(WI_SANITIZER_ASAN)
-    /* A thread that no program starts: what there is beside the one that starts weft and its first worker; the monitor starts
-       after this. If it is a thread of the program's instead, that can only suppress a report until it ends. */
+#ifdef WI_SANITIZER_TSAN
+    /* TSan has a thread of its own from when the program starts its first: what there is beside the one that starts weft and
+       the first worker; the monitor starts after this. (ASan has none.) */
     helpers = wi_os_thread_count() > 2 ? 1 : 0;
 #endif
     last_reading = 0;

@@ -86,6 +86,8 @@ static void stop_spinning(struct wi_thread *t)
         wi_wake_one();
 }
 
+/* Takes a fair share, at most `most`; the first is returned, the rest queued. Fresh ones go below those already in the ring,
+   which are deeper in the tree of who started whom. */
 static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject *queue, unsigned most)
 {
     unsigned n = wi_load_relaxed(&queue->count) / wi_sched.procs + 1;
@@ -94,7 +96,10 @@ static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject 
         return NULL;
     for (struct wi_goroutine *rest = g->next, *next; rest; rest = next) {
         next = rest->next;
-        wi_ring_push(&w->runq.woken, rest);
+        if (wi_load_relaxed(&rest->stack))
+            wi_ring_push(&w->runq.woken, rest);
+        else
+            wi_ring_push_oldest(&w->runq.fresh, rest);
     }
     return g;
 }
@@ -170,7 +175,7 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     struct wi_goroutine *g;
     if (w->look) {
         w->look = false;
-        if ((g = take_injected(w, &wi_inject, WI_RUNQ_SIZE / 4)))
+        if ((g = take_injected(w, &wi_inject, 1)))
             return g;
     }
     if ((attention & WI_ATTEND_BLOCKERS) && (g = take_injected(w, &wi_blockers, 1)))

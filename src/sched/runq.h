@@ -58,6 +58,18 @@ static inline void wi_ring_push(struct wi_ring *ring, struct wi_goroutine *g)
     wi_store_relaxed(&ring->tail, tail + 1);
 }
 
+/* The same at the other end. */
+static inline void wi_ring_push_oldest(struct wi_ring *ring, struct wi_goroutine *g)
+{
+    uint32_t head = wi_load_relaxed(&ring->head);
+    if (WI_UNLIKELY(wi_load_relaxed(&ring->tail) - head == WI_RUNQ_SIZE)) {
+        wi_ring_overflow(ring);
+        head = wi_load_relaxed(&ring->head);
+    }
+    ring->slots[(head - 1) % WI_RUNQ_SIZE] = g;
+    wi_store_relaxed(&ring->head, head - 1);
+}
+
 static inline struct wi_goroutine *wi_ring_oldest(struct wi_ring *ring)
 {
     uint32_t head = wi_load_relaxed(&ring->head);

@@ -61,8 +61,10 @@ static void forget_everything(void)
     wi_hooks.forget();
 }
 
-static void install_fork_handler(void)
+/* Before start_lock is taken for the first time: it has a light side too. A forked child inherits the registration. */
+static void prepare_process(void)
 {
+    wi_os_membarrier_init();
     pthread_atfork(NULL, NULL, forget_everything);
 }
 
@@ -83,10 +85,7 @@ static void init_workers(struct wi_worker *workers, unsigned procs)
 
 static int start_locked(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install_fork_handler);
     unsigned procs = (unsigned)wi_sched_procs();
-    wi_os_membarrier_init();
     wi_threads_init();
     wi_context_init();
     size_t size = procs * sizeof(struct wi_worker);
@@ -121,6 +120,8 @@ int wi_sched_start(void)
 {
     if (WI_LIKELY(wi_load_acquire(&wi_sched.started) == WI_STARTED)) /* pairs with the release below */
         return 0;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare_process);
     wi_lock(&start_lock);
     int error = 0;
     if (wi_load_relaxed(&wi_sched.started) != WI_STARTED) {

@@ -24,6 +24,24 @@ struct death {
 
 static struct death death; /* the last one */
 
+#if TEST_TSAN
+#include <pthread.h>
+
+/* TSan starts its own thread with the first of a program and again in a forked child: with two of them in the child, weft
+   would never be sure of a deadlock. So the parent has a first thread before it forks. */
+static void *death_no_op(void *argument)
+{
+    return argument;
+}
+
+static __attribute__((constructor)) void death_start_tsan(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, death_no_op, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+#endif
+
 /* Prints what the child left behind, and fails the test. */
 static TEST_UNUSED_ __attribute__((noreturn)) void death_unexpected(const char *expected)
 {

@@ -8,15 +8,6 @@
 
 #include "../test.h"
 
-#if TEST_TSAN
-/* TSan would end a child that starts threads; here that is the point. */
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
-#endif
-
 static void add_one(_Atomic int *count)
 {
     weft_yield();

@@ -255,9 +255,10 @@ static int park_and_wait(void)
     return 0;
 }
 
+/* TSan keeps a signal back until its thread next calls a function that it knows; main, asleep in weft_run, calls none. */
 static void run_and_park(void)
 {
-    CHECK_EQ(weft_run(park_and_wait), 0);
+    CHECK_EQ(TEST_TSAN ? park_and_wait() : weft_run(park_and_wait), 0);
 }
 
 static void park_on_thread(void)
@@ -279,6 +280,8 @@ static void check_dump(void (*fn)(void), char *environment, int signal)
 
 TEST(QuitDumpsUnderRun)
 {
+    if (TEST_TSAN)
+        return;
     check_dump(run_and_park, NULL, SIGQUIT);
 }
 

@@ -18,7 +18,7 @@
    BUG_NO_ASKER      ASKED(T) does not name the asker
    BUG_EARLY_EPOCH   leaving stores the epoch before the last store to the worker's data
    BUG_BLIND_SWAP    the thief does not look whether the other thread has noticed meanwhile, and got another worker: it then is
-                     given one more (shows with a third worker, free at the start) */
+                     given one more (shows with -DWORKERS=3, the third being free at the start) */
 #define NT 3
 #define STORERS 2 /* the threads; not the monitor */
 #define DEPTH 2
@@ -39,9 +39,7 @@
 #endif
 #define IS_ASKED(c, t) ((c) >= 4 + 3 * (t) && (c) < 7 + 3 * (t))
 
-#ifdef BUG_BLIND_SWAP
-#define WORKERS 3
-#else
+#ifndef WORKERS
 #define WORKERS 2
 #endif
 #define SETTLED(w) (mem[CLAIM(w)] == FREE || (mem[CLAIM(w)] == OWNED(0) && mem[WORKER(0)] == w + 1) || \
@@ -66,14 +64,16 @@ inline recover()
        fi;
        c = LOAD(me, CLAIM(w));
        if
-       :: c == OWNED(me) -> got = 1; break
+       :: c == OWNED(me) -> c = 0; got = 1; break
        :: IS_ASKED(c, me) ->
           cas(me, CLAIM(w), c, OWNED(me), got);
+          c = 0;
           if
           :: got -> break
           :: else /* somebody gave up asking, or took it, or another asks */
           fi
        :: else ->
+          c = 0;
           atomic {
               lock(me, LOCK);
               if
@@ -183,6 +183,7 @@ proctype thread(byte me)
              fi
           :: skip
           fi;
+          got = 0;
           d = LOAD(me, DATA(w));
 #ifdef BUG_EARLY_EPOCH
           store(me, EPOCH(me), 0);

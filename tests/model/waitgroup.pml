@@ -1,10 +1,10 @@
 /* waitgroup.pml — WaitGroup: src/sync/waitgroup.c (weft_wg_done, weft_wg_wait and its commit step).
 
    The object is one word: count << 32 | number of the last waiter; each waiter's record names the one before it. wait: load the
-   word, return when the count is 0; else stop the goroutine, and the commit step, on the next stack, publishes it by a
-   compare-and-swap, or resumes it at once when the count got 0. done: one compare-and-swap takes one off the count; the one that
-   takes the last takes the whole word, waiters included, to 0 in the same step, which is its last access to the object; then it
-   makes the chain of waiters ready. (BUG_ZERO_LATER shows why in one step.)
+   word, return when it is 0; else stop the goroutine, and the commit step, on the next stack, publishes it by a
+   compare-and-swap, or resumes it at once when the word got 0. done: take one off the count; the one that takes the last with
+   waiters there swaps the word for 0, its last access to the object, and makes the chain that it got ready. Between those two
+   steps the count is 0 and the word is not: who comes then must join the chain, because to return means that it may free.
    A count of 2, two threads that call done, two goroutines that may call wait, each on a thread of its own. When a wait has
    returned its goroutine may free the object, provided that the other one is not between its call of wait and its last access,
    and does not call any more.
@@ -13,8 +13,8 @@
    only after its commit step; nobody waits for ever; the word ends at 0.
    Left out: add, the count's checks, waiters that are foreign threads, contexts (a wait is not ended by them).
 
-   BUG_ZERO_LATER         done takes 1 off the count by fetch_sub and then, when it was the last and there are waiters, stores 0:
-                          a newcomer sees the count 0 in between and frees
+   BUG_COUNT_ONLY         wait returns when the count is 0, whatever the waiters
+   BUG_STORE_ZERO         done takes the chain that it saw when it took the last one off, and stores 0
    BUG_TOUCH_AFTER_READY  done clears the word after it made the waiters ready
    BUG_NEXT_AFTER_READY   done reads a waiter's link after it made that waiter ready */
 #define NT 4
@@ -34,6 +34,12 @@ byte calls[2];  /* 0 before its call of wait, 1 until its last access in it, 2 a
 bit waits[2];   /* published by the commit step, not ready yet */
 #include "tso.pml"
 
+#ifdef BUG_COUNT_ONLY
+#define FINISHED(word) (COUNT(word) == 0)
+#else
+#define FINISHED(word) ((word) == 0)
+#endif
+
 #define TOUCH assert(!freed)
 #define LOAD_STATE d_step { TOUCH; word = LOAD(me, STATE) }
 #define CAS_STATE(new) d_step { EMPTY(me); TOUCH; ok = (mem[STATE] == word); if :: ok -> mem[STATE] = new :: else fi }
@@ -50,14 +56,14 @@ proctype waiter(byte me)
 
     LOAD_STATE;
     if
-    :: COUNT(word) == 0 -> goto over
+    :: FINISHED(word) -> goto over
     :: else
     fi;
     /* The goroutine has stopped; the next stack on its thread goes on. */
     do
     :: LOAD_STATE;
        if
-       :: COUNT(word) == 0 -> goto over
+       :: FINISHED(word) -> goto over
        :: else
        fi;
        store(me, LINK(me), LAST(word));
@@ -90,31 +96,18 @@ inline ready(i)
 proctype doer(byte me)
 {
     byte word, chain, before;
-    bit ok;
 
-#ifdef BUG_ZERO_LATER
     d_step { EMPTY(me); TOUCH; mem[STATE] = mem[STATE] - 4; word = mem[STATE] }
     if
-    :: word > 0 && COUNT(word) == 0 -> TOUCH; store(me, STATE, 0); chain = LAST(word)
-    :: else
+    :: COUNT(word) != 0 || LAST(word) == 0 -> word = 0
+#ifdef BUG_STORE_ZERO
+    :: else -> TOUCH; store(me, STATE, 0); chain = LAST(word)
+#elif defined(BUG_TOUCH_AFTER_READY)
+    :: else -> chain = LAST(word)
+#else
+    :: else -> d_step { EMPTY(me); TOUCH; chain = LAST(mem[STATE]); mem[STATE] = 0 }
+#endif
     fi;
-#else
-    do
-    :: LOAD_STATE;
-       if
-       :: COUNT(word) > 1 -> CAS_STATE(word - 4)
-#ifdef BUG_TOUCH_AFTER_READY
-       :: COUNT(word) == 1 -> CAS_STATE(LAST(word)); chain = LAST(word)
-#else
-       :: COUNT(word) == 1 -> CAS_STATE(0); chain = LAST(word)
-#endif
-       fi;
-       if
-       :: ok -> break
-       :: else -> chain = 0
-       fi
-    od;
-#endif
     do
     :: chain == 0 -> break
     :: chain != 0 ->
@@ -132,7 +125,7 @@ proctype doer(byte me)
 #ifdef BUG_TOUCH_AFTER_READY
     ;
     if
-    :: COUNT(word) == 1 -> TOUCH; store(me, STATE, 0)
+    :: word != 0 -> TOUCH; store(me, STATE, 0)
     :: else
     fi
 #endif
