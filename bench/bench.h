@@ -224,7 +224,7 @@ static BENCH_UNUSED void bench_in_child(void (*measure)(double *out), double *ou
         close(ends[0]);
         measure(out);
         ssize_t written = write(ends[1], out, count * sizeof *out);
-        _exit(written == (ssize_t)(count * sizeof *out) ? 0 : 1);
+        exit(written == (ssize_t)(count * sizeof *out) ? 0 : 1);
     }
     close(ends[1]);
     ssize_t n = read(ends[0], out, count * sizeof *out);

@@ -3,16 +3,16 @@
 
    A thread has an epoch, odd while it is inside weft, written by plain stores. A worker has a claim word: FREE, OWNED(T) or
    ASKED(T, A). Two threads enter and leave for ever, each with one worker at the start; either may stop outside for good
-   (blocked, or computing). The monitor asks for any worker and, when it got it, sets it free. A thread that is inside may act
-   as an idle thief: it asks for the other thread's worker and, when it got it, gives its own in exchange under the scheduler
-   lock, unless the other has noticed. A thread that enters and finds its worker gone looks again under that lock, then takes a
-   free worker, else stays without one until it enters again.
+   (blocked, or computing). The monitor asks for any worker and, when it got it, sets it free. A thread that is inside may
+   act as an idle thief: it asks for the other thread's worker and, when it got it, gives its own in exchange under the
+   scheduler lock, unless the other has noticed. A thread that enters and finds its worker gone looks again under that lock,
+   then takes a free worker, else stays without one until it enters again.
 
-   Checked: whoever is inside with a worker reads what the last one inside wrote to the worker's data, so no two are inside with
-   it at once and none sees old data; at the end every worker is free or owned by the thread whose pointer names it.
-   Left out: what makes an asker choose a worker; the taker whom the monitor gives it to (its place is taken by the next thread
-   that finds it free); the idle list (a free worker is one whose claim is FREE); counts. The epoch is its parity; the worker's
-   data is one bit that each user flips.
+   Checked: whoever is inside with a worker reads what the last one inside wrote to the worker's data, so no two are inside
+   with it at once and none sees old data; at the end every worker is free or owned by the thread whose pointer names it.
+   Left out: what makes an asker choose a worker; the taker whom the monitor gives it to (its place is taken by the next
+   thread that finds it free); the idle list (a free worker is one whose claim is FREE); counts. The epoch is its parity; the
+   worker's data is one bit that each user flips.
 
    BUG_NO_BARRIER    the asker does not execute the heavy barrier
    BUG_NO_ASKER      ASKED(T) does not name the asker

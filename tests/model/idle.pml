@@ -1,34 +1,32 @@
-/* idle.pml — going idle: src/sched/idle.c (wi_find_work, wi_wake_one, wi_alert_slow), src/sched/sched.h (wi_alert) and the sleep
-   of src/sched/monitor.c. timer.pml has the same for times.
+/* idle.pml — going idle: src/sched/idle.c (wi_find_work, stop_spinning, wi_wait_for_worker, wi_wake_one, wi_alert_slow),
+   src/sched/sched.h (wi_alert) and src/sched/monitor.c (sleep_for_good). timer.pml has the same for times.
 
-   Who makes work stores it, plainly, and then loads wi_sched.alert without a fence: nothing to do when it is 0 or somebody
-   spins. Else he wakes one idle thread (as a spinner: the count of spinners goes 0 -> 1 before, so one at a time) and the
-   sleeping monitor.
-   Who found no work publishes himself as idle under the scheduler lock, stops being counted as a spinner, executes the heavy
-   barrier, looks at all queues again, and only then sleeps. Seeing work, he takes himself off the list again; when a waker has
-   popped him meanwhile he is the spinner that the waker counted. A spinner that finds work stops spinning and then wakes others
-   as if he had made work, *without looking whether there is more*: those who made work while he was spinning left that to him,
-   and their stores may not be visible yet. So does one who stopped spinning to go idle and found work in the second look. And
-   a waker who finds the list empty counted a spinner that never was: he uncounts it before he gives back the lock, so that who
-   joins the list next is not passed over because of it, and then wakes the monitor if that sleeps.
+   Who makes work stores it, plainly, and then loads wi_sched.alert without a fence. He wakes the monitor if that sleeps, and
+   one idle thread unless somebody spins; the woken one is counted as a spinner before it runs, so one is woken at a time.
+   Who found no work publishes himself as idle, stops being counted as a spinner, executes the heavy barrier, looks at all
+   queues again unless somebody spins, and only then sleeps. Seeing work, he takes himself back, unless a waker has popped
+   him meanwhile. A spinner that finds work stops spinning and then wakes the next idle thread *without looking whether there
+   is more*: those who made work while he was spinning left that to him, and their stores may not be visible yet. One who
+   stopped spinning to go idle and found work in the second look owes the same.
 
-   A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one; two workers out of work, each of which may stay for ever in an item that it takes; the monitor.
-   Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody is
-   counted as spinning; exactly the sleeping threads are counted and listed as idle.
-   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step); the inject queue's lock, whose
-   release is no fence; spinning by time; futexes. What happens under wi_sched.lock is one step, because of it others can see
-   only the change of `alert`; the idle list and the count of it in `alert` are one set of bits.
+   A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one; two workers
+   out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of one of
+   these.
+   Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody
+   is counted as spinning; exactly the sleeping threads are counted and listed as idle.
+   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step); the inject queue's lock and the
+   fence after it; spinning by time; the goroutine in `next`; futexes. What happens under wi_sched.lock is one step, because
+   others can see only the change of `alert`; the idle list and the count of it in `alert` are one set of bits, idle threads
+   and idle workers the same. The monitor's regular looks are left out on purpose: it mends what is stranded, but a
+   millisecond later.
 
    BUG_NO_BARRIER          the idle thread does not execute the heavy barrier
    BUG_NO_LOOK             it does not look again
    BUG_LATE_SPIN           it stops being counted as a spinner after it has looked again
    BUG_NO_CHAIN            a spinner that finds work wakes nobody
-   BUG_CHAIN_LOOKS         a spinner that finds work wakes only when it sees more
+   BUG_CHAIN_LOOKS         a spinner that finds work wakes the next only when it sees more
    BUG_QUIET_RETURN        one who was a spinner and finds work in the second look wakes nobody
-   BUG_UNDO_UNLOCKED       a waker that finds the list empty uncounts its spinner after it gave the lock back
-   BUG_UNDO_NO_MONITOR     ... or then does not wake the monitor
-   BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier
-   BUG_MONITOR_NO_CHAIN    a spinner that finds work does not wake the monitor */
+   BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier */
 #define NT 5
 #define STORERS 2
 #define DEPTH 2

@@ -1,10 +1,11 @@
 /* lock.pml — the internal lock, src/os/lock.h: wi_lock, wi_unlock, wi_lock_slow, wi_unlock_slow.
 
    Unlocking is a plain store of 0 and then a plain load of sleepers; a locker that did not get the lock counts itself into
-   sleepers, executes the heavy barrier and tries again before every sleep. Three threads lock and unlock as often as they like.
+   sleepers, executes the heavy barrier and tries again before every sleep. Three threads lock and unlock as often as they
+   like.
 
-   Checked: at most one thread holds the lock and sees what the one before it wrote; no thread sleeps for ever while the lock is
-   free; sleepers ends at 0.
+   Checked: at most one thread holds the lock and sees what the one before it wrote; no thread sleeps for ever while the lock
+   is free; sleepers ends at 0.
    The kernel: futex_wait compares and goes to sleep in one step; futex_wake is a fence and wakes one sleeper, any. Spurious
    returns of futex_wait are left out (they could only hide a lost wake-up), and so is spinning before the first sleep.
 

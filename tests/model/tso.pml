@@ -6,13 +6,15 @@
    whenever they like. A locked instruction, and every system call, can only run when its thread's buffer is empty; tso() can
    always empty it first, so the guard EMPTY is the drain.
 
-   barrier() is membarrier(2): the caller and every other thread execute a full fence at some point during the call, each at a
-   point of its own. All that a fence does is to require that its thread's buffer is empty at that point, and the first such
-   point in the call allows every run that a later one allows; so the call ends when each buffer was empty once since it began.
+   barrier() is membarrier(2): the caller and every other thread execute a full fence at some point during the call, each at
+   a point of its own. All that a fence does is to require that its thread's buffer is empty at that point, and the first
+   such point in the call allows every run that a later one allows; so the call ends when each buffer was empty once since it
+   began.
 
    Before including this file a model defines NT (threads), NA (addresses), DEPTH (2 or 3 entries) and, where it wants them,
-   STORERS (only that many threads, the first ones, make plain stores), FLUSHED(a) (runs with every store that reaches memory) and FINAL (runs once nothing else can: every process is blocked or
-   ended and all buffers are empty). Processes that may wait for ever say so with an end label. */
+   STORERS (only that many threads, the first ones, make plain stores), FLUSHED(a) (runs with every store that reaches
+   memory) and FINAL (runs once nothing else can: every process is blocked or ended and all buffers are empty). Processes
+   that may wait for ever say so with an end label. */
 
 typedef sbuf {
     byte used;     /* entries in use; the others are 0, so that equal states look equal */

@@ -1,16 +1,16 @@
 /* waitgroup.pml — WaitGroup: src/sync/waitgroup.c (weft_wg_done, weft_wg_wait and its commit step).
 
-   The object is one word: count << 32 | number of the last waiter; each waiter's record names the one before it. wait: load the
-   word, return when it is 0; else stop the goroutine, and the commit step, on the next stack, publishes it by a
-   compare-and-swap, or resumes it at once when the word got 0. done: take one off the count; the one that takes the last with
-   waiters there swaps the word for 0, its last access to the object, and makes the chain that it got ready. Between those two
-   steps the count is 0 and the word is not: who comes then must join the chain, because to return means that it may free.
-   A count of 2, two threads that call done, two goroutines that may call wait, each on a thread of its own. When a wait has
-   returned its goroutine may free the object, provided that the other one is not between its call of wait and its last access,
-   and does not call any more.
+   The object is one word: count << 32 | number of the last waiter; each waiter's record names the one before it. wait: load
+   the word, return when it is 0; else stop the goroutine, and the commit step, on the next stack, publishes it by a
+   compare-and-swap, or resumes it at once when the word got 0. done: take one off the count; the one that takes the last
+   with waiters there swaps the word for 0, its last access to the object, and makes the chain that it got ready. Between
+   those two steps the count is 0 and the word is not: who comes then must join the chain, because to return means that it
+   may free. A count of 2, two threads that call done, two goroutines that may call wait, each on a thread of its own. When a
+   wait has returned its goroutine may free the object, provided that the other one is not between its call of wait and its
+   last access, and does not call any more.
 
-   Checked: no access after the free, plain stores on their way to memory included; every waiter is made ready exactly once, and
-   only after its commit step; nobody waits for ever; the word ends at 0.
+   Checked: no access after the free, plain stores on their way to memory included; every waiter is made ready exactly once,
+   and only after its commit step; nobody waits for ever; the word ends at 0.
    Left out: add, the count's checks, waiters that are foreign threads, contexts (a wait is not ended by them).
 
    BUG_COUNT_ONLY         wait returns when the count is 0, whatever the waiters
