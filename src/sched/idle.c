@@ -9,7 +9,8 @@
        idle workers, nobody spins: wake one  work: take the worker back; none: sleep
 
    A pusher that sees a spinning thread wakes nobody: a thread stops spinning before its last look, so it finds the work. A
-   spinning thread that finds work wakes the next if there is more. One exception is deliberate: a goroutine in `next` will most
+   spinning thread that finds work wakes the next idle one *without looking whether there is more*: what was pushed while it span
+   was left to it, and need not be visible to it yet. One exception is deliberate: a goroutine in `next` will most
    likely be run by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
 #include "base/perturb.h"
 #include "sched/enter.h"
@@ -80,10 +81,7 @@ static void stop_spinning(struct wi_thread *t)
 {
     t->spinning = false;
     wi_sub_acq_rel(&wi_sched.alert, WI_ALERT_SPIN);
-    wi_fence_seq_cst(); /* pairs with the light barrier of a pusher that saw us spin */
-    struct wi_worker *w = wi_load_relaxed(&t->worker);
-    if (wi_load_relaxed(&wi_inject.count) || (w && wi_runq_length(&w->runq) > 1))
-        wi_wake_one();
+    wi_wake_one();
 }
 
 /* Takes a fair share, at most `most`; the first is returned, the rest queued. Fresh ones go below those already in the ring,
@@ -349,8 +347,10 @@ bool wi_wait_for_worker(struct wi_thread *t)
         wi_os_barrier_heavy(); /* pairs with the light barriers of pushers and of timer inserts */
         bool listed = true;
         bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
-        if (!somebody_spins && work_visible() && resume_with_worker(t, &listed))
+        if (!somebody_spins && work_visible() && resume_with_worker(t, &listed)) {
+            wi_wake_one(); /* as a spinner does that found work: perhaps we were one, and more was left to us */
             return true;
+        }
         if (listed && wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns) && arm(t)) /* one was added meanwhile */
             continue;
         wi_perturb();

@@ -17,8 +17,8 @@
    BUG_NO_BARRIER    the asker does not execute the heavy barrier
    BUG_NO_ASKER      ASKED(T) does not name the asker
    BUG_EARLY_EPOCH   leaving stores the epoch before the last store to the worker's data
-   BUG_BLIND_SWAP    the thief does not look whether the other thread has noticed meanwhile, and got another worker: it then is
-                     given one more (shows with -DWORKERS=3, the third being free at the start) */
+   BUG_BLIND_SWAP    the thief does not look whether the other thread has noticed meanwhile, and got another worker: it then
+                     is given one more (shows with -DWORKERS=3, the third being free at the start) */
 #define NT 3
 #define STORERS 2 /* the threads; not the monitor */
 #define DEPTH 2
@@ -49,8 +49,8 @@
 
 bit last[WORKERS]; /* what a worker's data must read as */
 
-/* The inside of a critical section is one step where only one of its accesses is to a word that others may write meanwhile; its
-   stores still leave the buffer one by one. */
+/* The inside of a critical section is one step where only one of its accesses is to a word that others may write
+   meanwhile; its stores still leave the buffer one by one. */
 
 /* recover_worker: got, with worker w, or it is lost. */
 inline recover()

@@ -10,7 +10,8 @@
    returns of futex_wait are left out (they could only hide a lost wake-up), and so is spinning before the first sleep.
 
    BUG_NO_BARRIER    the sleeper does not execute the heavy barrier
-   BUG_EARLY_LEAVE   a woken sleeper leaves sleepers before it tries the lock again, and joins it once more without a barrier */
+   BUG_EARLY_LEAVE   a woken sleeper leaves sleepers before it tries the lock again, and joins it once more
+                     without a barrier */
 #define NT 3
 #define DEPTH 2
 #define LOCKED 0
