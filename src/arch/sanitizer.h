@@ -37,7 +37,7 @@
 #endif
 
 #ifdef WI_SANITIZER_ASAN
-#include <sanitizer/common_interface_defs.h>
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/lsan_interface.h>
 #endif
 #ifdef WI_SANITIZER_TSAN
@@ -95,6 +95,9 @@ WI_SANITIZER_HOOK void wi_sanitizer_stack_reuse(struct wi_sanitizer_side *side)
 
 WI_SANITIZER_HOOK void wi_sanitizer_stack_discard(struct wi_sanitizer_side *side)
 {
+#ifdef WI_SANITIZER_ASAN
+    __asan_unpoison_memory_region(side->asan_bottom, side->asan_size); /* of a context that never went on */
+#endif
 #ifdef WI_SANITIZER_TSAN
     if (side->tsan_fiber)
         __tsan_destroy_fiber(side->tsan_fiber);
@@ -139,12 +142,21 @@ WI_SANITIZER_HOOK void wi_sanitizer_after_switch(struct wi_sanitizer_side *self,
     (void)self, (void)previous;
 }
 
-/* LSan looks for pointers in the stacks that threads run on, not in suspended ones: at exit, before it looks, it is told of
-   the live part of each, and of other memory that it does not know. */
+/* LSan looks for pointers in the heap, in globals and in the stacks that threads run on. It is told of mapped memory that
+   points to the heap when that is made, and at exit, before it looks, of the live part of each suspended stack. */
 WI_SANITIZER_HOOK void wi_sanitizer_leak_root(const void *low, const void *high)
 {
 #ifdef WI_SANITIZER_ASAN
     __lsan_register_root_region(low, (size_t)((const char *)high - (const char *)low));
+#endif
+    (void)low, (void)high;
+}
+
+/* Before the same memory is unmapped. */
+WI_SANITIZER_HOOK void wi_sanitizer_leak_root_gone(const void *low, const void *high)
+{
+#ifdef WI_SANITIZER_ASAN
+    __lsan_unregister_root_region(low, (size_t)((const char *)high - (const char *)low));
 #endif
     (void)low, (void)high;
 }

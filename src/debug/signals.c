@@ -106,10 +106,10 @@ static _Noreturn void die_of_overflow(struct wi_stack *stack, const void *uconte
         describe_overflow(stack);
         wi_registers_of_signal(&fault.registers, ucontext);
         wi_monitor_request(WI_REQUEST_FAULT);
-        int64_t deadline_ns = wi_os_now_ns() + INT64_C(5000000000); /* the fault may have hit a holder of malloc's lock */
-        while (!wi_load_acquire(&fault.printed) && wi_os_now_ns() < deadline_ns) /* pairs with print_fault */
-            wi_os_futex_wait(&fault.printed, 0, deadline_ns);
     }
+    int64_t deadline_ns = wi_os_now_ns() + INT64_C(5000000000); /* the fault may have hit a holder of malloc's lock */
+    while (!wi_load_acquire(&fault.printed) && wi_os_now_ns() < deadline_ns) /* pairs with print_fault */
+        wi_os_futex_wait(&fault.printed, 0, deadline_ns);
     signal(SIGABRT, SIG_DFL);
     abort();
 }
@@ -127,7 +127,7 @@ static void fault_handler(int signal, siginfo_t *info, void *ucontext)
         old->sa_sigaction(signal, info, ucontext);
     } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
         old->sa_handler(signal);
-    } else { /* a fault is final: again, by default */
+    } else if (old->sa_handler == SIG_DFL || info->si_code > 0) { /* a fault is final: again, by default */
         struct sigaction action = {.sa_handler = SIG_DFL};
         sigaction(signal, &action, NULL);
         if (info->si_code <= 0)

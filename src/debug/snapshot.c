@@ -53,7 +53,7 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
     struct wi_thread *thread = *(struct wi_thread *volatile *)&g->run.thread;
     if (thread)
         s->tid = wi_load_relaxed(&thread->tid);
-    if (stack && !thread) {
+    if (stack && !thread && stack->low) {
         s->sp = (uintptr_t) * (void *volatile *)&g->sp;
         s->top = (uintptr_t)wi_stack_top(stack);
         if (s->sp < (uintptr_t)stack->low || s->sp >= s->top)
@@ -70,6 +70,8 @@ bool wi_snapshot(struct wi_goroutine *g, struct wi_snapshot *s, char *stack, siz
         if (s->state == WI_FREE)
             return false;
         copy_record(g, s);
+        if (wi_load_acquire(&g->state) != word)
+            continue; /* before sp is believed */
         if (stack) {
             *copied = s->top - s->sp < room ? s->top - s->sp : room;
             copy_words(stack, (const void *)s->sp, *copied);

@@ -5,6 +5,7 @@
    chunk_records. That one slot lost keeps all records aligned as their size is, and chunks as large as huge pages. */
 #include "mem/slab.h"
 
+#include "arch/sanitizer.h"
 #include "base/fatal.h"
 
 struct chunk_head {
@@ -37,6 +38,7 @@ static bool add_chunk(struct wi_slab *slab)
     char *chunk = huge ? wi_os_map(chunk_size(slab)) : wi_os_reserve(chunk_size(slab), chunk_align(slab));
     if (!chunk)
         return false;
+    wi_sanitizer_leak_root(chunk, chunk + chunk_size(slab));
     ((struct chunk_head *)chunk)->number = slab->fresh;
     wi_store_release(&slab->chunks[index], chunk); /* pairs with the acquire in wi_slab_record */
     slab->fresh++;
@@ -116,8 +118,11 @@ uint32_t wi_slab_number(struct wi_slab *slab, const void *record)
 void wi_slab_destroy(struct wi_slab *slab)
 {
     if (slab->chunks) {
-        for (uint32_t i = 0; i < WI_SLAB_CHUNKS && wi_load_relaxed(&slab->chunks[i]); i++)
-            wi_os_unmap(wi_load_relaxed(&slab->chunks[i]), chunk_size(slab));
+        char *chunk;
+        for (uint32_t i = 0; i < WI_SLAB_CHUNKS && (chunk = wi_load_relaxed(&slab->chunks[i])); i++) {
+            wi_sanitizer_leak_root_gone(chunk, chunk + chunk_size(slab));
+            wi_os_unmap(chunk, chunk_size(slab));
+        }
         wi_os_unmap(slab->chunks, WI_SLAB_CHUNKS * sizeof slab->chunks[0]);
     }
     wi_slab_forget(slab);

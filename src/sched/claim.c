@@ -158,7 +158,9 @@ static void attend(struct wi_thread *t, struct wi_worker *w)
     if (bits & WI_ATTEND_TIMER)
         wi_hooks.timers_run(t, w, wi_os_now_ns());
     bool others_wait = wi_runq_length(&w->runq) != 0 || wi_load_relaxed(&wi_inject.count) != 0;
-    if ((bits & WI_ATTEND_SLICE) && others_wait)
+    if (bits & WI_ATTEND_STACKS)
+        wi_worker_drain(w);
+    if ((bits & WI_ATTEND_SLICE) && others_wait && wi_load_relaxed(&wi_sched.n_hogs) < WI_DETACHED_MAX)
         wi_hand_off(t, WI_DETACHED_HOG); /* gives away the worker and not the stack: the call must return on this thread */
 }
 
@@ -189,7 +191,7 @@ struct wi_thread *wi_enter_slow(struct wi_thread *t, bool may_move)
 
 struct wi_thread *wi_enter_first(struct wi_thread *t)
 {
-    if (t)
+    if (t && !t->outdated)
         return NULL; /* inside already: a signal handler or an interposed function called us */
     int error = wi_thread_adopt();
     if (error)

@@ -44,12 +44,20 @@ static void give_records(struct wi_worker *w, unsigned n)
     wi_slab_give(&wi_goroutines, first, last);
 }
 
-static inline void count(struct wi_worker *w, int64_t change)
+static inline void count_started(struct wi_worker *w)
 {
     if (WI_LIKELY(w != NULL))
-        wi_bump(&w->live, change);
+        wi_bump(&w->started, 1);
     else
-        wi_add_relaxed(&wi_sched.live, change);
+        wi_add_relaxed(&wi_sched.started_elsewhere, 1);
+}
+
+static inline void count_ended(struct wi_worker *w)
+{
+    if (WI_LIKELY(w != NULL))
+        wi_store_release(&w->ended, wi_load_relaxed(&w->ended) + 1); /* pairs with the acquire in weft_count */
+    else
+        wi_add_acq_rel(&wi_sched.ended_elsewhere, 1); /* likewise */
 }
 
 void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
@@ -58,7 +66,7 @@ void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
     if (WI_UNLIKELY(g->name != NULL))
         wi_name_free(g);
     wi_goroutine_set_state(g, WI_FREE);
-    count(w, -1);
+    count_ended(w);
     if (WI_UNLIKELY(!w)) {
         g->next = NULL;
         wi_slab_give(&wi_goroutines, g, g);
@@ -140,11 +148,11 @@ void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack)
     if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.n_starved) != 0)) {
         if (w && w->stacks_held)
             give_stacks(w, w->stacks_held);
-        wi_feed_starved(t);
+        wi_feed_starved();
     }
 }
 
-void wi_feed_starved(struct wi_thread *t)
+void wi_feed_starved(void)
 {
     wi_lock(&wi_sched.starved_lock);
     struct wi_goroutine *list = wi_sched.starved;
@@ -155,11 +163,10 @@ void wi_feed_starved(struct wi_thread *t)
         next = list->next;
         wi_inject_push(&wi_inject, list);
     }
-    wi_alert(t, NULL);
+    wi_alert(NULL, NULL);
 }
 
-/* Whether any goroutine has a stack that it could give back one day. */
-static bool stacks_are_out(void)
+bool wi_stacks_are_out(void)
 {
     uint32_t made = wi_load_acquire(&wi_goroutines.made);
     for (uint32_t i = 1; i < made; i++) {
@@ -178,11 +185,9 @@ void wi_starve(struct wi_thread *t, struct wi_goroutine *g)
     wi_sched.starved = g;
     wi_bump(&wi_sched.n_starved, 1);
     wi_unlock(&wi_sched.starved_lock);
-    wi_fence_seq_cst(); /* pairs with wi_stack_recycle: it sees us starve, or we see its goroutine gone */
     if (w && w->stacks_held)
         give_stacks(w, w->stacks_held);
-    if (!stacks_are_out())
-        wi_fatal("out of memory: no stack for a goroutine can be had, and none is in use that could be freed");
+    wi_monitor_wake(); /* it lets them try again, now and then, and finds out when there is no hope */
     static _Atomic bool reported;
     if (!atomic_exchange(&reported, true))
         wi_report("no memory for more stacks: goroutines wait until others end");
@@ -257,7 +262,7 @@ static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_FRESH);
-    count(w, 1);
+    count_started(w);
     if (WI_LIKELY(w != NULL))
         wi_ring_push(&w->runq.fresh, g);
     else
@@ -289,7 +294,8 @@ static int read_options(const weft_options *options, uint32_t *flags, const char
 /* The first call of a thread, with an error instead of an end when weft cannot start. */
 static int make_known(void)
 {
-    return WI_LIKELY(wi_self() != NULL) ? 0 : wi_thread_adopt();
+    struct wi_thread *t = wi_self();
+    return WI_LIKELY(t && !t->outdated) ? 0 : wi_thread_adopt();
 }
 
 int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join)
@@ -463,10 +469,15 @@ size_t weft_count(void)
 {
     if (wi_load_acquire(&wi_sched.started) != WI_STARTED)
         return 0;
-    int64_t live = wi_load_relaxed(&wi_sched.live);
+    /* First all that ended, then all that started: whoever was seen to end is seen to have started, and so are those that it
+       started. 0 means that there was a moment without any. */
+    uint64_t ended = wi_load_acquire(&wi_sched.ended_elsewhere); /* pairs with count_ended */
     for (unsigned i = 0; i < wi_sched.procs; i++)
-        live += wi_load_relaxed(&wi_sched.workers[i].live);
-    return live > 0 ? (size_t)live : 0;
+        ended += wi_load_acquire(&wi_sched.workers[i].ended); /* likewise */
+    uint64_t started = wi_load_relaxed(&wi_sched.started_elsewhere);
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        started += wi_load_relaxed(&wi_sched.workers[i].started);
+    return (size_t)(started - ended);
 }
 
 void weft_pin(void)
@@ -475,9 +486,11 @@ void weft_pin(void)
     if (t->current && t->pins++ == 0) {
         t->current->flags |= WI_G_PINNED;
         t->current->run.thread = t;
-        if (wi_load_relaxed(&t->worker) && !wi_hand_off(t, WI_ATTACHED)) {
+        if (!wi_load_relaxed(&t->worker) || !wi_hand_off(t, WI_ATTACHED)) {
             wi_lock(&wi_sched.lock);
-            wi_release_worker_locked(t); /* somebody will have to find it there */
+            if (wi_load_relaxed(&t->worker))
+                wi_release_worker_locked(t); /* somebody will have to find it there */
+            wi_set_detached(t, WI_ATTACHED); /* from now on as a foreign thread, that is not counted */
             wi_unlock(&wi_sched.lock);
         }
     }
@@ -490,8 +503,10 @@ void weft_unpin(void)
     if (t->current) {
         if (t->pins == 0)
             wi_fatal("weft_unpin without weft_pin");
-        if (--t->pins == 0)
+        if (--t->pins == 0) {
             t->current->flags &= ~(uint32_t)WI_G_PINNED;
+            t->current->run.thread = NULL;
+        }
     }
     wi_leave(t);
 }

@@ -165,6 +165,8 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     uint32_t attention = wi_load_relaxed(&w->attention) ? wi_swap_acquire(&w->attention, 0) : 0;
     if (attention & WI_ATTEND_SHARE)
         wi_runq_share(&w->runq);
+    if (attention & WI_ATTEND_STACKS)
+        wi_worker_drain(w);
     if (attention & WI_ATTEND_SLICE) {
         w->runq.streak = WI_RUNQ_STREAK;
         w->runq.slice_start_ns = 0;
@@ -271,6 +273,8 @@ static bool arm_locked(struct wi_thread *t)
     int64_t next_ns = wi_timers_next_ns();
     if (!t->listed || next_ns >= wi_load_relaxed(&wi_sched.sentinel_ns))
         return false;
+    if (!wi_sched.idle_workers && next_ns <= wi_os_now_ns())
+        return false; /* due on a worker whose thread will see to it, or the monitor */
     wi_store_relaxed(&t->armed_ns, next_ns);
     wi_store_relaxed(&wi_sched.sentinel_ns, next_ns);
     return true;
@@ -334,18 +338,31 @@ static void leave_timers_to_owners(struct wi_thread *t)
     wi_monitor_wake();
 }
 
+/* The last worker went idle, and nothing will happen by itself: whether that is a deadlock is for the monitor to see. */
+static void wake_monitor_for_deadlock(void)
+{
+    if (wi_load_relaxed(&wi_sched.alert) == (WI_ALERT_MONITOR | wi_sched.procs * WI_ALERT_IDLE) &&
+        wi_timers_next_ns() == INT64_MAX)
+        wi_monitor_wake();
+}
+
 bool wi_wait_for_worker(struct wi_thread *t)
 {
     if (t->spinning) {
         t->spinning = false;
         wi_sub_relaxed(&wi_sched.alert, WI_ALERT_SPIN);
     }
-    if (!list_idle(t))
+    if (!list_idle(t)) {
+        wi_os_barrier_heavy(); /* as below: this thread's last look, on behalf of those that stay idle */
+        if (work_visible())
+            wi_wake_one();
         return false;
+    }
     for (;;) {
         wi_perturb();
         wi_os_barrier_heavy(); /* pairs with the light barriers of pushers and of timer inserts */
         bool listed = true;
+        wake_monitor_for_deadlock();
         bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
         if (!somebody_spins && work_visible() && resume_with_worker(t, &listed)) {
             wi_wake_one(); /* as a spinner does that found work: perhaps we were one, and more was left to us */

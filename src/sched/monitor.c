@@ -21,7 +21,6 @@
 #define QUICK_NS INT64_C(250000)
 #define SLICE_NS INT64_C(10000000)
 #define QUIET_LOOKS 50        /* looks without anything waiting before it sleeps for good; they get longer */
-#define BLOCKED_MAX 10000U
 #define HOGS_PER_PROC 8U
 
 /* What the monitor remembers of a worker between looks. */
@@ -58,12 +57,13 @@ void wi_monitor_request(uint32_t requests)
     wi_monitor_wake();
 }
 
-static void monitor_sleep(int64_t deadline_ns)
+/* looked_ns: when the monitor last looked; what was due then has been seen to. */
+static void monitor_sleep(int64_t deadline_ns, int64_t looked_ns)
 {
     wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
     wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
     int64_t timer_ns = wi_timers_next_ns();
-    if (timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns))
+    if (timer_ns > looked_ns && timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns))
         deadline_ns = timer_ns;
     uint32_t wake = WI_WAKE_NONE;
     if (wi_cas_acquire(&monitor.wake, &wake, WI_WAKE_ASLEEP)) /* pairs with wi_monitor_wake */
@@ -97,7 +97,7 @@ static void report_limit(const char *what)
 
 static bool take(struct wi_worker *w, struct wi_thread *victim, enum wi_detached why)
 {
-    if (why == WI_DETACHED_BLOCKED && wi_load_relaxed(&wi_sched.n_blocked) >= BLOCKED_MAX) {
+    if (why == WI_DETACHED_BLOCKED && wi_load_relaxed(&wi_sched.n_blocked) >= WI_DETACHED_MAX) {
         report_limit("blocked");
         return false;
     }
@@ -115,6 +115,12 @@ static bool take(struct wi_worker *w, struct wi_thread *victim, enum wi_detached
 /* ---- a look at one worker ---- */
 
 enum verdict { NOTHING_WAITS, WAITS, SOON /* look again quickly */ };
+
+/* What waits, seen from all workers. */
+struct waiting {
+    bool outside; /* in the queues that belong to no worker */
+    bool queued;  /* in some worker's rings */
+};
 
 static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *thread, int64_t now_ns)
 {
@@ -138,7 +144,8 @@ static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *
     watch->thread = thread->number;
 }
 
-static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_thread *thread, int64_t now_ns)
+/* Something waits for w, or (own false) only for somebody: then w is taken from a blocked thread, but not from a busy one. */
+static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_thread *thread, int64_t now_ns, bool own)
 {
     bool outside = (watch->epoch & 1) == 0;
     if (outside) {
@@ -151,6 +158,8 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
         if (blocked)
             return SOON;
     }
+    if (!own)
+        return WAITS;
     int64_t quantum_ns = SLICE_NS * (1 + (int64_t)wi_load_relaxed(&wi_sched.n_hogs));
     int64_t cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&thread->cpu_clock)) - watch->cpu_ns;
     if (cpu_ns >= quantum_ns) {
@@ -162,13 +171,13 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
     return WAITS;
 }
 
-static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t now_ns, bool waits_anywhere)
+static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t now_ns, const struct waiting *waiting)
 {
     uint64_t claim = wi_load_acquire(&w->claim);
     bool timer_due = wi_load_relaxed(&w->timer_next_ns) <= now_ns;
     bool idle_worker = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) != 0;
     uint32_t queued = wi_runq_length(&w->runq);
-    bool waits = waits_anywhere || timer_due || queued;
+    bool waits = waiting->outside || timer_due || queued;
     if (!WI_CLAIM_IS_OWNED(claim)) {
         watch->thread = 0;
         if (waits && idle_worker)
@@ -183,20 +192,21 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
     refresh(watch, w, thread, now_ns);
     if (!waits) {
         watch->stuck = 0;
-        return NOTHING_WAITS;
+        return waiting->queued && !idle_worker ? judge(w, watch, thread, now_ns, false) : NOTHING_WAITS;
     }
     if (timer_due)
         wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_TIMER);
     if (idle_worker) {
         bool still = epoch == watch->epoch;
-        if (timer_due || waits_anywhere || (queued && (still || ++watch->stuck > 3))) {
+        if (timer_due || waiting->outside || (queued && (still || ++watch->stuck > 3))) {
             watch->stuck = 0;
             wi_store_relaxed(&w->lazy, still ? -1000 : -WI_LAZY_SURE);
+            wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SHARE); /* also what is in `next` */
             wi_wake_one();
         }
         return WAITS;
     }
-    return judge(w, watch, thread, now_ns);
+    return judge(w, watch, thread, now_ns, true);
 }
 
 /* ---- the loop ---- */
@@ -214,13 +224,45 @@ static void serve_blockers(int64_t now_ns)
     }
 }
 
+/* Goroutines wait for a stack: what idle and busy workers keep for themselves is given back, and they try again. Whether there
+   are any. Fatal when several looks in a row find no stack in use that could come back. */
+static bool serve_starved(int64_t now_ns)
+{
+    static int64_t last_ns;
+    static unsigned hopeless;
+    if (wi_load_relaxed(&wi_sched.n_starved) == 0) {
+        hopeless = 0;
+        return false;
+    }
+    if (now_ns - last_ns < SLICE_NS)
+        return true;
+    last_ns = now_ns;
+    wi_lock(&wi_sched.lock);
+    for (struct wi_worker *w = wi_sched.idle_workers; w; w = w->next_idle)
+        wi_worker_drain(w);
+    wi_unlock(&wi_sched.lock);
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        wi_or_relaxed(&wi_sched.workers[i].attention, (uint32_t)WI_ATTEND_STACKS);
+    hopeless = wi_stacks_are_out() ? 0 : hopeless + 1;
+    if (hopeless > 5)
+        wi_fatal("out of memory: no stack for a goroutine can be had, and none is in use that could be freed");
+    wi_feed_starved();
+    return true;
+}
+
 static enum verdict look_around(int64_t now_ns)
 {
     enum verdict verdict = NOTHING_WAITS;
-    bool waits_anywhere = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count);
+    struct waiting waiting = {.outside = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count)};
+    for (unsigned i = 0; i < wi_sched.procs && !waiting.queued; i++) {
+        struct wi_runq *q = &wi_sched.workers[i].runq;
+        waiting.queued = wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) != 0;
+    }
     serve_blockers(now_ns);
+    if (serve_starved(now_ns))
+        verdict = WAITS;
     for (unsigned i = 0; i < wi_sched.procs; i++) {
-        enum verdict one = look_at(&wi_sched.workers[i], &monitor.watches[i], now_ns, waits_anywhere);
+        enum verdict one = look_at(&wi_sched.workers[i], &monitor.watches[i], now_ns, &waiting);
         if (one > verdict)
             verdict = one;
     }
@@ -230,23 +272,22 @@ static enum verdict look_around(int64_t now_ns)
 static bool all_idle(void)
 {
     return (wi_load_relaxed(&wi_sched.alert) & (WI_ALERT_IDLE_MASK | WI_ALERT_SPIN_MASK)) == wi_sched.procs * WI_ALERT_IDLE &&
-           wi_load_relaxed(&wi_inject.count) == 0 && wi_load_relaxed(&wi_blockers.count) == 0;
+           wi_load_relaxed(&wi_inject.count) == 0 && wi_load_relaxed(&wi_blockers.count) == 0 &&
+           wi_load_relaxed(&wi_sched.n_starved) == 0;
 }
 
 /* Nothing has waited for a while: sleeps until a pusher needs the monitor. Timers are seen to by the sentinel, an idle thread;
    when no thread is idle, by us. */
-static void sleep_for_good(void)
+static void sleep_for_good(int64_t looked_ns)
 {
-    int64_t again_ns = INT64_MAX;
-    if (all_idle())
-        again_ns = wi_hooks.quiet();
     wi_or_relaxed(&wi_sched.alert, WI_ALERT_MONITOR);
-    wi_os_barrier_heavy(); /* pairs with wi_alert's light barrier */
+    wi_os_barrier_heavy(); /* pairs with the light barriers of wi_alert and wi_park_thread, and with those of threads going idle */
+    int64_t again_ns = all_idle() ? wi_hooks.quiet() : INT64_MAX;
     bool waits = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count);
     for (unsigned i = 0; i < wi_sched.procs && !waits; i++)
         waits = wi_runq_length(&wi_sched.workers[i].runq) != 0;
     if (!waits)
-        monitor_sleep(again_ns);
+        monitor_sleep(again_ns, looked_ns);
     wi_and_relaxed(&wi_sched.alert, ~WI_ALERT_MONITOR);
 }
 
@@ -262,11 +303,11 @@ static void *monitor_main(void *unused)
         enum verdict verdict = look_around(now_ns);
         quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
         if (all_idle() || quiet_looks > QUIET_LOOKS) {
-            sleep_for_good();
+            sleep_for_good(now_ns);
             continue;
         }
         int64_t pause_ns = verdict == SOON ? QUICK_NS : LOOK_NS * (1 + quiet_looks / 8);
-        monitor_sleep(now_ns + pause_ns);
+        monitor_sleep(now_ns + pause_ns, now_ns);
     }
     return NULL;
 }

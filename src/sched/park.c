@@ -199,6 +199,7 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
     struct wi_goroutine *g = wi_waiting(t);
     bool woken = true;
     wi_goroutine_set_state(g, WI_PARKED);
+    wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
     if (wi_load_relaxed(&wi_sched.alert) == (WI_ALERT_MONITOR | wi_sched.procs * WI_ALERT_IDLE))
         wi_monitor_wake(); /* if nobody can wake us it is for the monitor to see */
     if (publish(t, g, argument))
@@ -304,6 +305,9 @@ static __attribute__((noinline)) void call_function(struct wi_thread *t, struct 
     wi_invoke(fn, words);
     if (WI_UNLIKELY(heap != NULL))
         free(heap);
+    struct wi_thread *now = wi_self();
+    if (WI_UNLIKELY(!now || now->current != g))
+        exit(0); /* a forked child, in which this was the only thread; nobody is there to return to */
     wi_enter_or_die();
 }
 

@@ -27,6 +27,11 @@ unsigned wi_runq_share(struct wi_runq *q)
     struct wi_goroutine *first = NULL, **end = &first;
     unsigned n = detach_oldest(&q->woken, (wi_ring_length(&q->woken) + 1) / 2, &end);
     n += detach_oldest(&q->fresh, (wi_ring_length(&q->fresh) + 1) / 2, &end);
+    if (n == 0 && (*end = wi_load_relaxed(&q->next))) {
+        end = &(*end)->next;
+        wi_store_relaxed(&q->next, NULL);
+        n = 1;
+    }
     *end = NULL;
     if (n)
         wi_inject_push_list(&wi_inject, first, end, n);

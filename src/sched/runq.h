@@ -117,7 +117,7 @@ static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick
     return g;
 }
 
-/* Moves half of both rings, the oldest, rounded up, to the inject queue. Returns how many. */
+/* Moves half of both rings, the oldest, rounded up, to the inject queue; when they are empty, what is in next. Returns how many. */
 unsigned wi_runq_share(struct wi_runq *q);
 
 #endif

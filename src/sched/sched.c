@@ -97,7 +97,6 @@ static int start_locked(void)
     wi_sched.idle_workers = NULL;
     wi_sched.stopping = false;
     wi_store_relaxed(&wi_sched.shutting, 0);
-    wi_store_relaxed(&wi_sched.live, 0);
     init_workers(workers, procs);
     int error = wi_hooks.timers_start();
     struct wi_thread *first = error ? NULL : wi_thread_create(&error);
@@ -168,9 +167,8 @@ static void free_everything(void)
         wi_worker_drain(&wi_sched.workers[i]);
     wi_hooks.timers_stop();
     wi_os_unmap(wi_sched.workers, procs * sizeof(struct wi_worker));
-    wi_thread_forget();
+    wi_threads_outdate();
     wi_slab_destroy(&wi_goroutines);
-    wi_slab_destroy(&wi_threads);
     wi_names_destroy();
     wi_stack_destroy();
     memset(&wi_sched, 0, sizeof wi_sched);
@@ -197,7 +195,8 @@ int weft_shutdown(int64_t deadline_ns)
         nanosleep(&pause, NULL);
     }
     wi_lock(&start_lock);
-    free_everything();
+    if (wi_load_relaxed(&wi_sched.started) == WI_STARTED) /* nobody else did meanwhile */
+        free_everything();
     wi_unlock(&start_lock);
     return 0;
 }

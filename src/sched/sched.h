@@ -37,7 +37,7 @@ struct wi_sched {
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t started; /* [atomic] enum wi_started */
     unsigned procs;                                 /* [const while started] */
     struct wi_worker *workers;                      /* [const while started] */
-    _Atomic int64_t live;                           /* [atomic] goroutines started minus ended by threads without a worker */
+    _Atomic uint64_t started_elsewhere, ended_elsewhere; /* [atomic] goroutines, by threads without a worker */
     _Atomic uint64_t next_id;                       /* [atomic] */
     _Atomic int32_t shutting;                       /* [atomic] weft_try_go is refused */
 
@@ -158,11 +158,13 @@ struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bo
 void wi_name_free(struct wi_goroutine *g);
 void wi_names_destroy(void);
 void wi_names_forget(void);
-/* Gives what a worker caches back: for shutdown. */
+/* Gives back what a worker caches; the caller owns the worker, or it is idle and wi_sched.lock is held. */
 void wi_worker_drain(struct wi_worker *w);
-/* g was to run, but no stack could be had: it waits until one comes back. Fatal when none ever can. */
+/* g was to run, but no stack could be had: it waits until one comes back. */
 void wi_starve(struct wi_thread *t, struct wi_goroutine *g);
 /* Queues the goroutines that starve for a stack again. */
-void wi_feed_starved(struct wi_thread *t);
+void wi_feed_starved(void);
+/* Whether any goroutine has a stack that it could give back one day. */
+bool wi_stacks_are_out(void);
 
 #endif

@@ -82,9 +82,11 @@ static void foreign_thread_ends(void *argument)
     struct wi_thread *t = argument;
     if (wi_self() != t || t->kind != WI_THREAD_FOREIGN)
         return;
-    struct wi_goroutine *self = t->self;
+    struct wi_goroutine *self = t->outdated ? NULL : t->self; /* goroutines' records ended with their runtime */
     set_current(NULL);
     give_record(t);
+    if (!self)
+        return;
     wi_goroutine_set_state(self, WI_FREE);
     self->next = NULL;
     wi_slab_give(&wi_goroutines, self, self);
@@ -95,11 +97,36 @@ static void make_exit_key(void)
     exit_key_made = pthread_key_create(&exit_key, foreign_thread_ends) == 0;
 }
 
+/* A foreign thread keeps its record's address in its thread-local variable, where nobody else can clear it. So the records of
+   foreign threads outlive the runtime; each is given back when its thread comes again. The odd epoch sends it the slow way. */
+void wi_threads_outdate(void)
+{
+    uint32_t made = wi_load_acquire(&wi_threads.made);
+    struct wi_thread *self = wi_self();
+    for (uint32_t number = 1; number < made; number++) {
+        struct wi_thread *t = wi_slab_record(&wi_threads, number);
+        if (!t || t == self || t->kind != WI_THREAD_FOREIGN || !wi_load_acquire(&t->alive)) /* pairs with introduce */
+            continue;
+        t->outdated = true;
+        wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) | 1);
+    }
+    if (self) {
+        pthread_setspecific(exit_key, NULL);
+        set_current(NULL);
+        give_record(self);
+    }
+}
+
 int wi_thread_adopt(void)
 {
     int error = wi_sched_start();
     if (error)
         return error;
+    struct wi_thread *outdated = wi_self();
+    if (outdated) {
+        set_current(NULL);
+        give_record(outdated);
+    }
     pthread_once(&exit_key_once, make_exit_key);
     void *list;
     if (wi_slab_take(&wi_goroutines, 1, &list) == 0)

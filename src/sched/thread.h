@@ -44,6 +44,7 @@ struct wi_thread {
     bool stop;                           /* [wi_sched.lock] end it */
     uint8_t detached;                    /* [wi_sched.lock] enum wi_detached */
     _Atomic bool alive;                  /* [atomic] the record is in use */
+    bool outdated;                       /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
     struct wi_exceptions *exceptions;    /* [const] C++'s per-thread state, NULL when there is no C++ in the process */
     struct wi_sanitizer_side side;       /* [thread] the scheduler's own stack, for the sanitizers */
 
@@ -91,6 +92,8 @@ void wi_threads_init(void);
 /* Sleeps until wi_thread_wake, at most to deadline_ns: false on time-out. A wake that came first is not lost. */
 bool wi_thread_sleep(struct wi_thread *t, int64_t deadline_ns);
 void wi_thread_wake(struct wi_thread *t);
+/* At the end of the runtime: the calling thread and all other foreign ones must become known anew. */
+void wi_threads_outdate(void);
 /* Runs in the child of a fork: the thread becomes unknown again. */
 void wi_thread_forget(void);
 /* The signals that runtime threads leave unblocked are those of faults and profilers. The mask to give to a forked child. */

@@ -25,9 +25,11 @@ enum wi_attention {
     WI_ATTEND_SLICE = 2,    /* the slice is over: others wait */
     WI_ATTEND_TIMER = 4,    /* a timer is due, or was added that somebody must watch */
     WI_ATTEND_BLOCKERS = 8, /* take one from wi_blockers */
+    WI_ATTEND_STACKS = 16,  /* goroutines starve for stacks: give back those in the cache */
 };
 
 #define WI_LAZY_SURE 32
+#define WI_DETACHED_MAX 10000U /* threads that run goroutines without a worker */
 
 struct wi_worker {
     _Alignas(WI_CACHE_LINE) _Atomic uint64_t claim;      /* [atomic] */
@@ -44,7 +46,7 @@ struct wi_worker {
     struct wi_goroutine *records;                        /* [owner] free records */
     struct wi_stack *stacks;                             /* [owner] free stacks of the default size */
     uint64_t next_id, last_id;                           /* [owner] ids to give out */
-    _Atomic int64_t live;                                /* [stores: owner] goroutines started minus ended here */
+    _Atomic uint64_t started, ended;                     /* [stores: owner] goroutines, here */
     _Atomic int64_t now_ns;                              /* [stores: owner, monitor] a recent time, for "waits since" */
 
     _Alignas(WI_CACHE_LINE) struct wi_worker *next_idle; /* [wi_sched.lock] */

@@ -4,9 +4,8 @@
 
    The waiters form a chain of numbers through structs on their stacks. A waiter publishes itself by a compare-and-swap in its
    commit step, that is when its stack is at rest, so whoever takes the chain may ready it at once.
-   The add that brings the count to 0 owns the chain: nobody else writes the word then (an add from 0 beside a wait is misuse,
-   as in Go). Its store of 0 is its last access to the WaitGroup, which any waiter, or a newcomer that saw the count at 0 when
-   there were no waiters, may free. */
+   The add that brings the count to 0 takes the chain with it, by one compare-and-swap to 0: its last access to the WaitGroup,
+   which any waiter, or a newcomer that sees the count at 0, may free from then on. */
 #include "sync/waitgroup.h"
 
 #include "sched/enter.h"
@@ -30,10 +29,9 @@ static int32_t count_of(uint64_t state)
     return (int32_t)(state >> 32);
 }
 
-/* The count became 0 with waiters: lets them go. */
-static void release(struct wi_thread *t, weft_waitgroup *wg, uint32_t number)
+/* The count became 0: lets the waiters go. */
+static void release(struct wi_thread *t, uint32_t number)
 {
-    wi_store_release(state_of(wg), 0); /* pairs with the acquire of later waits and adds; the last access */
     struct wi_goroutine *list = NULL;
     unsigned n = 0;
     while (number) {
@@ -49,17 +47,19 @@ static void release(struct wi_thread *t, weft_waitgroup *wg, uint32_t number)
         wi_ready_list(t, list);
 }
 
-/* Adds n; the new state when the count became 0 with waiters to let go, else 0. */
-static uint32_t add(weft_waitgroup *wg, int n)
+/* Adds n. Returns the waiters to let go, 0 for none. */
+static inline uint32_t add(weft_waitgroup *wg, int n)
 {
-    uint64_t change = (uint64_t)(uint32_t)n << 32;
-    uint64_t before = wi_add_acq_rel(state_of(wg), change); /* done happens before wait returns */
-    int64_t count = (int64_t)count_of(before) + n;
-    if (WI_UNLIKELY(count < 0))
-        wi_fatal("negative WaitGroup counter");
-    if (WI_UNLIKELY(count > INT32_MAX))
-        wi_fatal("WaitGroup counter overflow");
-    return count == 0 ? (uint32_t)before : 0;
+    uint64_t before = wi_load_relaxed(state_of(wg)), after;
+    do {
+        int64_t count = (int64_t)count_of(before) + n;
+        if (WI_UNLIKELY(count < 0))
+            wi_fatal("negative WaitGroup counter");
+        if (WI_UNLIKELY(count > INT32_MAX))
+            wi_fatal("WaitGroup counter overflow");
+        after = count ? (uint64_t)count << 32 | (uint32_t)before : 0;
+    } while (!wi_cas_acq_rel(state_of(wg), &before, after)); /* done happens before wait returns */
+    return after ? 0 : (uint32_t)before;
 }
 
 void weft_wg_add(weft_waitgroup *wg, int n)
@@ -67,7 +67,7 @@ void weft_wg_add(weft_waitgroup *wg, int n)
     uint32_t waiters = add(wg, n);
     if (waiters) {
         struct wi_thread *t = wi_enter_or_die();
-        release(t, wg, waiters);
+        release(t, waiters);
         wi_leave(t);
     }
 }
@@ -81,7 +81,7 @@ void wi_wg_joined(struct wi_thread *t, void *wg)
 {
     uint32_t waiters = add(wg, -1);
     if (waiters)
-        release(t, wg, waiters);
+        release(t, waiters);
 }
 
 static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argument)

@@ -7,7 +7,7 @@
    queues again unless somebody spins, and only then sleeps. Seeing work, he takes himself back, unless a waker has popped
    him meanwhile. A spinner that finds work stops spinning and then wakes the next idle thread *without looking whether there
    is more*: those who made work while he was spinning left that to him, and their stores may not be visible yet. One who
-   stopped spinning to go idle and found work in the second look owes the same.
+   takes himself back does the same: perhaps he was a spinner.
 
    A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one; two workers
    out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of one of
@@ -25,7 +25,7 @@
    BUG_LATE_SPIN           it stops being counted as a spinner after it has looked again
    BUG_NO_CHAIN            a spinner that finds work wakes nobody
    BUG_CHAIN_LOOKS         a spinner that finds work wakes the next only when it sees more
-   BUG_QUIET_RETURN        one who was a spinner and finds work in the second look wakes nobody
+   BUG_QUIET_RETURN        one who takes himself back wakes nobody
    BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier */
 #define NT 5
 #define STORERS 2
@@ -148,17 +148,16 @@ proctype idler(byte me)
 {
     byte alert;
     bit spin;  /* counted as a spinner */
-    bit duty;  /* was a spinner since it last had work or slept */
     bit found;
 
 out_of_work:
-    atomic { spin = !SPINS(mem[ALERT]); duty = spin; mem[ALERT] = mem[ALERT] | SPIN }
+    atomic { spin = !SPINS(mem[ALERT]); mem[ALERT] = mem[ALERT] | SPIN }
 search:
     take();
     if
-    :: found && duty ->
+    :: found && spin ->
        stop_spinning();
-       d_step { duty = 0; found = 0 };
+       found = 0;
 #ifdef BUG_CHAIN_LOOKS
        look();
        if
@@ -170,7 +169,7 @@ search:
        alert = 0;
 #endif
        goto work
-    :: found && !duty -> found = 0; goto work
+    :: found && !spin -> found = 0; goto work
     :: else
     fi;
 
@@ -198,20 +197,22 @@ search:
            :: mem[ALERT] & IDLE(me) -> mem[ALERT] = mem[ALERT] - IDLE(me)
            :: else -> found = 0
            fi
-#ifdef BUG_QUIET_RETURN
-           ;
-           duty = 0
-#endif
        };
        if
-       :: found -> found = 0; goto search
+       :: found ->
+          found = 0;
+#ifndef BUG_QUIET_RETURN
+          wake_one();
+          alert = 0;
+#endif
+          goto search
        :: else
        fi
     :: else
     fi;
     sleepers = sleepers | IDLE(me);
 end:
-    atomic { woken & IDLE(me); sleepers = sleepers & ~IDLE(me); woken = woken & ~IDLE(me); spin = 1; duty = 1 };
+    atomic { woken & IDLE(me); sleepers = sleepers & ~IDLE(me); woken = woken & ~IDLE(me); spin = 1 };
     goto search;
 work:
     if
