@@ -55,7 +55,7 @@ int main(void)
     puts("--- with the fix");
     answers = weft_chan_make(int, MIRRORS); /* right: room for every answer */
     first_answer(&wg, answers);
-    weft_wg_wait(&wg); /* would never return with the leak */
+    weft_wg_wait(&wg);                  /* would never return with the leak */
     leaked = weft_leaks(STDOUT_FILENO); /* writes nothing */
     printf("%d goroutines leaked\n", leaked);
     weft_chan_free(answers);

@@ -51,8 +51,8 @@ struct wi_sanitizer_side {   /* [owner]: who runs on it; while suspended, who sw
     void *asan_fake;         /* its fake stack while suspended; NULL for a stack that nobody lives on */
     const void *asan_bottom; /* lowest address, and size: a stack's from first_use, a thread's learned at its first switch */
     size_t asan_size;
-    void *tsan_fiber;        /* NULL until the first switch from (a thread) or to (a stack) it */
-    unsigned tsan_uses;      /* goroutines that the fiber has served, but for the first */
+    void *tsan_fiber;   /* NULL until the first switch from (a thread) or to (a stack) it */
+    unsigned tsan_uses; /* goroutines that the fiber has served, but for the first */
     unsigned valgrind_id;
 };
 

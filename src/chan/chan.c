@@ -120,7 +120,8 @@ static inline void win(struct wi_waiter *w, bool ok)
         *w->winner = w;
 }
 
-inline __attribute__((always_inline)) enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value, struct wi_waiter **ended)
+inline __attribute__((always_inline)) enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value,
+                                                                              struct wi_waiter **ended)
 {
     *ended = NULL;
     if (WI_UNLIKELY(c->closed))
@@ -139,7 +140,8 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_send_locked(we
     return WI_CHAN_DONE;
 }
 
-inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value, struct wi_waiter **ended)
+inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value,
+                                                                              struct wi_waiter **ended)
 {
     *ended = NULL;
     bool buffered = wi_load_relaxed(&c->count) != 0;
@@ -175,7 +177,8 @@ static void block_for_ever(void)
 }
 
 /* Waits in q; the lock is held and given up. Whether the operation succeeded. */
-static inline __attribute__((always_inline)) bool wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q, const struct wi_wait_kind *kind, void *value)
+static inline __attribute__((always_inline)) bool wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
+                                                          const struct wi_wait_kind *kind, void *value)
 {
     struct wi_waiter w = {.g = wi_waiting(t), .value = value};
     wi_waitq_push(q, &w);

@@ -22,10 +22,10 @@ struct wi_waiter {
     void *value;                       /* [const] where to receive into (may be NULL), or what to send */
     struct wi_waiter **winner;         /* [const] select: set to the waiter whose operation was carried out */
     struct wi_waitq *queue;            /* [chan lock] that it is in, or NULL */
-    struct wi_waiter *twins;           /* [const] select: the first of an array of its waiters on the same channel, or NULL */
-    uint16_t n_twins;                  /* [const] in the first of them: how many */
-    uint16_t index;                    /* [const] select: the case */
-    bool ok;                           /* [who claimed it] the operation succeeded; false: the channel was closed */
+    struct wi_waiter *twins; /* [const] select: the first of an array of its waiters on the same channel, or NULL */
+    uint16_t n_twins;        /* [const] in the first of them: how many */
+    uint16_t index;          /* [const] select: the case */
+    bool ok;                 /* [who claimed it] the operation succeeded; false: the channel was closed */
 };
 
 struct wi_waitq {
@@ -33,16 +33,16 @@ struct wi_waitq {
 };
 
 struct weft_chan_core {
-    struct wi_waitq receivers;    /* [lock] first is the slab's link while the channel is free */
-    struct wi_waitq senders;      /* [lock] */
+    struct wi_waitq receivers; /* [lock] first is the slab's link while the channel is free */
+    struct wi_waitq senders;   /* [lock] */
     struct wi_lock lock;
     _Atomic uint32_t references;
-    bool closed;                  /* [lock] */
-    size_t element_size;          /* [const] */
-    _Atomic size_t count;         /* [stores: lock; loads: all] elements buffered */
-    size_t capacity;              /* [const] */
-    size_t head;                  /* [lock] index of the oldest */
-    char *buffer;                 /* [const; contents: lock] capacity elements */
+    bool closed;          /* [lock] */
+    size_t element_size;  /* [const] */
+    _Atomic size_t count; /* [stores: lock; loads: all] elements buffered */
+    size_t capacity;      /* [const] */
+    size_t head;          /* [lock] index of the oldest */
+    char *buffer;         /* [const; contents: lock] capacity elements */
 };
 
 static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)

@@ -14,9 +14,9 @@
 
 #define SETTLE_NS INT64_C(100000000)
 
-static int helpers;            /* threads of a sanitizer's runtime, counted when weft started */
-static uint64_t last_reading;  /* 0: none */
-static int64_t last_ns;        /* when it was taken */
+static int helpers;           /* threads of a sanitizer's runtime, counted when weft started */
+static uint64_t last_reading; /* 0: none */
+static int64_t last_ns;       /* when it was taken */
 static bool reported;
 
 void wi_deadlock_started(void)

@@ -30,7 +30,7 @@ static void install_dump_handler(int signal)
 static const struct {
     const char *name;
     int number;
-} signal_names[] = {{"HUP", SIGHUP},   {"INT", SIGINT},     {"QUIT", SIGQUIT},   {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
+} signal_names[] = {{"HUP", SIGHUP},   {"INT", SIGINT},     {"QUIT", SIGQUIT},     {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
                     {"TERM", SIGTERM}, {"WINCH", SIGWINCH}, {"VTALRM", SIGVTALRM}, {"PWR", SIGPWR},   {"URG", SIGURG}};
 
 /* A name with or without SIG, or a number; 0 when it is neither. */

@@ -76,7 +76,7 @@ bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread 
     if (wi_load_relaxed(&victim->worker) == w) {
         wi_store_release(&mine->claim, WI_CLAIM_OWNED(victim)); /* pairs with the acquire in wi_enter */
         wi_store_release(&victim->worker, mine);                /* likewise */
-    } else { /* it has noticed and looked after itself */
+    } else {                                                    /* it has noticed and looked after itself */
         make_idle(mine);
     }
     wi_unlock(&wi_sched.lock);

@@ -24,7 +24,7 @@ static inline struct wi_thread *wi_enter_as(bool may_move)
         return wi_enter_first(t);
     wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) + 1);
     wi_perturb();
-    wi_os_barrier_light(); /* pairs with the heavy barrier in ask, claim.c */
+    wi_os_barrier_light();                             /* pairs with the heavy barrier in ask, claim.c */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
     if (WI_LIKELY(w != NULL)) {
         if (WI_UNLIKELY(wi_load_acquire(&w->claim) != WI_CLAIM_OWNED(t) || wi_load_relaxed(&w->attention) != 0))

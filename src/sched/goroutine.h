@@ -27,21 +27,21 @@ enum wi_state { WI_FREE, WI_FRESH, WI_READY, WI_RUNNING, WI_PARKED };
 #define WI_STATE(word) ((enum wi_state)((word) & ((1U << WI_STATE_BITS) - 1)))
 
 enum wi_goroutine_flags {
-    WI_G_THREAD = 1,       /* the record of a foreign thread */
-    WI_G_PINNED = 2,       /* stays on run.thread, waits as a thread does */
-    WI_G_BLOCKER = 4,      /* was last seen blocked in the kernel: queued where busy workers do not look */
-    WI_G_COPY = 8,         /* start.words hold an object to copy to the stack */
-    WI_G_HEAP = 16,        /* start.words[0] is an object to free */
-    WI_G_MAIN = 32,        /* weft_run's */
-    WI_G_SIZE_SHIFT = 8,   /* log2 of the stack size, 0 for the default */
+    WI_G_THREAD = 1,     /* the record of a foreign thread */
+    WI_G_PINNED = 2,     /* stays on run.thread, waits as a thread does */
+    WI_G_BLOCKER = 4,    /* was last seen blocked in the kernel: queued where busy workers do not look */
+    WI_G_COPY = 8,       /* start.words hold an object to copy to the stack */
+    WI_G_HEAP = 16,      /* start.words[0] is an object to free */
+    WI_G_MAIN = 32,      /* weft_run's */
+    WI_G_SIZE_SHIFT = 8, /* log2 of the stack size, 0 for the default */
     WI_G_SIZE_MASK = 0xff00,
 };
 
 /* What a parked goroutine waits for: shown by dumps, used by the deadlock report. */
 struct wi_wait_kind {
-    const char *text;    /* "receive on channel" */
-    bool never_ends;     /* nothing can end it: a nil channel, a select without cases */
-    bool timed;          /* time ends it */
+    const char *text; /* "receive on channel" */
+    bool never_ends;  /* nothing can end it: a nil channel, a select without cases */
+    bool timed;       /* time ends it */
 };
 
 struct wi_goroutine {
@@ -56,7 +56,7 @@ struct wi_goroutine {
             weft_fn_ fn;
             uintptr_t words[6];
         } start;
-        struct { /* the first three share the cache line above with all that a wait touches */
+        struct {                             /* the first three share the cache line above with all that a wait touches */
             const struct wi_wait_kind *kind; /* parked: what it waits for ... */
             const void *object;              /* ... which one ... */
             int64_t since_ns;                /* ... and since about when */
@@ -64,10 +64,10 @@ struct wi_goroutine {
             void *waiter;                    /* parked: its struct on the stack, for who finds the record by number */
         } run;
     };
-    _Atomic uint64_t id;              /* [const while not FREE] never reused; 0 in the record of a foreign thread */
-    const weft_site *site;            /* [const while not FREE] */
-    char *name;                       /* [owner] in a type-stable record of its own, or NULL */
-    void *join;                       /* [const] the WaitGroup that weft_wg_go counts down */
+    _Atomic uint64_t id;   /* [const while not FREE] never reused; 0 in the record of a foreign thread */
+    const weft_site *site; /* [const while not FREE] */
+    char *name;            /* [owner] in a type-stable record of its own, or NULL */
+    void *join;            /* [const] the WaitGroup that weft_wg_go counts down */
 };
 _Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two cache lines");
 

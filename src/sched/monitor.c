@@ -20,22 +20,22 @@
 #define LOOK_NS INT64_C(1000000)
 #define QUICK_NS INT64_C(250000)
 #define SLICE_NS INT64_C(10000000)
-#define QUIET_LOOKS 50        /* looks without anything waiting before it sleeps for good; they get longer */
+#define QUIET_LOOKS 50 /* looks without anything waiting before it sleeps for good; they get longer */
 #define HOGS_PER_PROC 8U
 
 /* What the monitor remembers of a worker between looks. */
 struct watch {
     uint32_t thread, epoch, tick, turns;
-    bool blocked;        /* the last look at this epoch found it blocked */
-    uint8_t stuck;       /* looks in a row with work queued beside an idle worker */
+    bool blocked;  /* the last look at this epoch found it blocked */
+    uint8_t stuck; /* looks in a row with work queued beside an idle worker */
     int64_t epoch_since_ns, tick_since_ns, turns_since_ns;
-    int64_t cpu_ns;      /* the thread's CPU time when the tick was first seen */
-    int proc;            /* descriptor of its /proc file, 0: none */
+    int64_t cpu_ns; /* the thread's CPU time when the tick was first seen */
+    int proc;       /* descriptor of its /proc file, 0: none */
     pid_t proc_tid;
 };
 
 static struct {
-    _Atomic uint32_t wake;   /* futex: enum wi_wake */
+    _Atomic uint32_t wake; /* futex: enum wi_wake */
     _Atomic bool stop;
     _Atomic uint32_t requests; /* bits for wi_hooks.requested */
     pthread_t handle;
@@ -271,7 +271,8 @@ static enum verdict look_around(int64_t now_ns)
 
 static bool all_idle(void)
 {
-    return (wi_load_relaxed(&wi_sched.alert) & (WI_ALERT_IDLE_MASK | WI_ALERT_SPIN_MASK)) == wi_sched.procs * WI_ALERT_IDLE &&
+    return (wi_load_relaxed(&wi_sched.alert) & (WI_ALERT_IDLE_MASK | WI_ALERT_SPIN_MASK)) ==
+               wi_sched.procs * WI_ALERT_IDLE &&
            wi_load_relaxed(&wi_inject.count) == 0 && wi_load_relaxed(&wi_blockers.count) == 0 &&
            wi_load_relaxed(&wi_sched.n_starved) == 0;
 }

@@ -134,7 +134,8 @@ static inline __attribute__((always_inline)) void arrived(struct wi_sanitizer_si
 
 /* Leaves the current goroutine for next (context sp), or for the scheduler when next is NULL. Comes back when it is run again,
    perhaps on another thread. */
-static inline __attribute__((always_inline)) void leave_for(struct wi_thread *t, struct wi_goroutine *g, struct wi_goroutine *next, void *sp)
+static inline __attribute__((always_inline)) void leave_for(struct wi_thread *t, struct wi_goroutine *g,
+                                                            struct wi_goroutine *next, void *sp)
 {
     t->left = g;
     save_exceptions(t, g);
@@ -313,8 +314,9 @@ static __attribute__((noinline)) void call_function(struct wi_thread *t, struct 
 
 _Noreturn void wi_invoke_unwound(int forced)
 {
-    wi_fatal(forced ? "pthread_exit or pthread_cancel on a goroutine's thread: end a goroutine by returning from its function"
-                    : "a C++ exception would leave its goroutine");
+    wi_fatal(forced
+                 ? "pthread_exit or pthread_cancel on a goroutine's thread: end a goroutine by returning from its function"
+                 : "a C++ exception would leave its goroutine");
 }
 
 /* Ends g. Returns when the next goroutine is a fresh one, which then continues on the same stack. */

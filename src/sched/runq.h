@@ -22,16 +22,16 @@
 #define WI_RUNQ_LOOK 32U /* every that many picks the worker looks at timers and the inject queue */
 
 struct wi_ring {
-    _Atomic uint32_t head, tail;                 /* [stores: owner; loads: all] */
-    struct wi_goroutine *slots[WI_RUNQ_SIZE];    /* [owner] */
+    _Atomic uint32_t head, tail;              /* [stores: owner; loads: all] */
+    struct wi_goroutine *slots[WI_RUNQ_SIZE]; /* [owner] */
 };
 
 struct wi_runq {
-    _Atomic(struct wi_goroutine *) next;  /* [stores: owner; loads: all] */
-    _Atomic uint32_t tick;                /* [stores: owner; loads: all] picks so far */
-    _Atomic uint32_t turns;               /* [stores: owner; loads: all] picks that were not from next */
-    uint32_t streak;                      /* [owner] picks from next since the clock was last read */
-    int64_t slice_start_ns;               /* [owner] when the queue last had its turn; 0: its turn is overdue */
+    _Atomic(struct wi_goroutine *) next; /* [stores: owner; loads: all] */
+    _Atomic uint32_t tick;               /* [stores: owner; loads: all] picks so far */
+    _Atomic uint32_t turns;              /* [stores: owner; loads: all] picks that were not from next */
+    uint32_t streak;                     /* [owner] picks from next since the clock was last read */
+    int64_t slice_start_ns;              /* [owner] when the queue last had its turn; 0: its turn is overdue */
     struct wi_ring woken, fresh;
 };
 
@@ -104,8 +104,7 @@ static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick
     q->streak = 0;
     wi_bump(&q->turns, 1);
     if ((tick & 1) || wi_ring_length(&q->woken) == 0) {
-        struct wi_goroutine *fresh =
-            WI_LIKELY((tick & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
+        struct wi_goroutine *fresh = WI_LIKELY((tick & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
         if (fresh)
             return fresh;
     }

@@ -13,9 +13,9 @@
 #include "sched/worker.h"
 
 /* wi_sched.alert packs what a pusher must know, so that the common case is one load of a line that seldom changes. */
-#define WI_ALERT_IDLE 1U            /* x number of idle workers */
+#define WI_ALERT_IDLE 1U /* x number of idle workers */
 #define WI_ALERT_IDLE_MASK 0xfffU
-#define WI_ALERT_SPIN (1U << 12)    /* x number of spinning threads */
+#define WI_ALERT_SPIN (1U << 12) /* x number of spinning threads */
 #define WI_ALERT_SPIN_MASK (0xfffU << 12)
 #define WI_ALERT_MONITOR (1U << 24) /* the monitor sleeps for good */
 #define WI_PROCS_MAX 1024
@@ -25,25 +25,25 @@ struct wi_sched {
     _Atomic int64_t armed_ns;                       /* [atomic] somebody sleeps to this time and will look at the timers */
     _Atomic int64_t sentinel_ns;                    /* [stores: lock] the earliest time an idle thread sleeps to */
 
-    _Alignas(WI_CACHE_LINE) struct wi_lock lock;    /* ownership of workers, idle lists, counts below */
-    struct wi_worker *idle_workers;                 /* [lock] */
-    struct wi_thread *idle_threads;                 /* [lock] */
-    unsigned n_idle_threads;                        /* [lock] */
-    _Atomic unsigned n_threads;                     /* [stores: lock] runtime threads */
-    _Atomic unsigned n_blocked, n_hogs;             /* [stores: lock] threads that run a goroutine without a worker, by why */
-    struct wi_thread *dead;                         /* [lock] ended, to be joined */
-    bool stopping;                                  /* [lock] threads end when idle */
+    _Alignas(WI_CACHE_LINE) struct wi_lock lock; /* ownership of workers, idle lists, counts below */
+    struct wi_worker *idle_workers;              /* [lock] */
+    struct wi_thread *idle_threads;              /* [lock] */
+    unsigned n_idle_threads;                     /* [lock] */
+    _Atomic unsigned n_threads;                  /* [stores: lock] runtime threads */
+    _Atomic unsigned n_blocked, n_hogs;          /* [stores: lock] threads that run a goroutine without a worker, by why */
+    struct wi_thread *dead;                      /* [lock] ended, to be joined */
+    bool stopping;                               /* [lock] threads end when idle */
 
-    _Alignas(WI_CACHE_LINE) _Atomic uint32_t started; /* [atomic] enum wi_started */
-    unsigned procs;                                 /* [const while started] */
-    struct wi_worker *workers;                      /* [const while started] */
+    _Alignas(WI_CACHE_LINE) _Atomic uint32_t started;    /* [atomic] enum wi_started */
+    unsigned procs;                                      /* [const while started] */
+    struct wi_worker *workers;                           /* [const while started] */
     _Atomic uint64_t started_elsewhere, ended_elsewhere; /* [atomic] goroutines, by threads without a worker */
-    _Atomic uint64_t next_id;                       /* [atomic] */
-    _Atomic int32_t shutting;                       /* [atomic] weft_try_go is refused */
+    _Atomic uint64_t next_id;                            /* [atomic] */
+    _Atomic int32_t shutting;                            /* [atomic] weft_try_go is refused */
 
     struct wi_lock starved_lock;
-    struct wi_goroutine *starved;                   /* [starved_lock] fresh goroutines for which no stack could be had */
-    _Atomic uint32_t n_starved;                     /* [stores: starved_lock] */
+    struct wi_goroutine *starved; /* [starved_lock] fresh goroutines for which no stack could be had */
+    _Atomic uint32_t n_starved;   /* [stores: starved_lock] */
 };
 extern struct wi_sched wi_sched;
 
@@ -78,7 +78,8 @@ bool wi_run(struct wi_thread *t, struct wi_goroutine *g);
 /* Carries out the commit step of whoever was left. */
 void wi_commit(struct wi_thread *t);
 /* Publishes a wait: kind and object for reports. */
-static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const struct wi_wait_kind *kind, const void *object)
+static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const struct wi_wait_kind *kind,
+                              const void *object)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     g->run.kind = kind;

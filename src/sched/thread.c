@@ -269,7 +269,8 @@ struct wi_thread *wi_thread_create(int *error)
     give_record(t);
     static _Atomic bool reported;
     if (!atomic_exchange(&reported, true))
-        wi_report("no thread can be made (%s); the %u there are go on", strerror(-*error), wi_load_relaxed(&wi_sched.n_threads));
+        wi_report("no thread can be made (%s); the %u there are go on", strerror(-*error),
+                  wi_load_relaxed(&wi_sched.n_threads));
     return NULL;
 }
 

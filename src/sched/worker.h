@@ -14,7 +14,7 @@
 #define WI_CLAIM_FREE UINT64_C(0)
 #define WI_CLAIM_OWNED(t) (UINT64_C(1) << 62 | (t)->number)
 #define WI_CLAIM_ASKED(t, asker) (UINT64_C(2) << 62 | (uint64_t)(asker) << 31 | (t)->number)
-#define WI_CLAIM_THREAD(claim) ((uint32_t)(claim) & 0x7fffffffU)
+#define WI_CLAIM_THREAD(claim) ((uint32_t)(claim)&0x7fffffffU)
 #define WI_CLAIM_IS_OWNED(claim) ((claim) >> 62 == 1)
 #define WI_CLAIM_IS_ASKED(claim) ((claim) >> 62 == 2)
 #define WI_ASKER_MONITOR 0 /* no thread has this number */
@@ -32,22 +32,22 @@ enum wi_attention {
 #define WI_DETACHED_MAX 10000U /* threads that run goroutines without a worker */
 
 struct wi_worker {
-    _Alignas(WI_CACHE_LINE) _Atomic uint64_t claim;      /* [atomic] */
-    _Atomic uint32_t attention;                          /* [atomic] enum wi_attention */
-    _Atomic int32_t lazy;                                /* [atomic] how often in a row one that made work then left the CPU to it */
-    _Atomic int64_t timer_next_ns;                       /* [stores: its timers' lock; loads: all] INT64_MAX: none */
-    uint32_t number;                                     /* [const] 0 .. weft_procs() - 1 */
+    _Alignas(WI_CACHE_LINE) _Atomic uint64_t claim; /* [atomic] */
+    _Atomic uint32_t attention;                     /* [atomic] enum wi_attention */
+    _Atomic int32_t lazy;          /* [atomic] how often in a row one that made work then left the CPU to it */
+    _Atomic int64_t timer_next_ns; /* [stores: its timers' lock; loads: all] INT64_MAX: none */
+    uint32_t number;               /* [const] 0 .. weft_procs() - 1 */
 
-    _Alignas(WI_CACHE_LINE) struct wi_runq runq;         /* [owner] */
-    bool pushed;                                         /* [owner] made work since it was last scheduled */
-    bool look;                                           /* [owner] it is time to look at inject and timers */
-    _Atomic uint32_t records_held;                       /* [stores: owner] */
-    uint32_t stacks_held;                                /* [owner] */
-    struct wi_goroutine *records;                        /* [owner] free records */
-    struct wi_stack *stacks;                             /* [owner] free stacks of the default size */
-    uint64_t next_id, last_id;                           /* [owner] ids to give out */
-    _Atomic uint64_t started, ended;                     /* [stores: owner] goroutines, here */
-    _Atomic int64_t now_ns;                              /* [stores: owner, monitor] a recent time, for "waits since" */
+    _Alignas(WI_CACHE_LINE) struct wi_runq runq; /* [owner] */
+    bool pushed;                                 /* [owner] made work since it was last scheduled */
+    bool look;                                   /* [owner] it is time to look at inject and timers */
+    _Atomic uint32_t records_held;               /* [stores: owner] */
+    uint32_t stacks_held;                        /* [owner] */
+    struct wi_goroutine *records;                /* [owner] free records */
+    struct wi_stack *stacks;                     /* [owner] free stacks of the default size */
+    uint64_t next_id, last_id;                   /* [owner] ids to give out */
+    _Atomic uint64_t started, ended;             /* [stores: owner] goroutines, here */
+    _Atomic int64_t now_ns;                      /* [stores: owner, monitor] a recent time, for "waits since" */
 
     _Alignas(WI_CACHE_LINE) struct wi_worker *next_idle; /* [wi_sched.lock] */
 };

@@ -24,12 +24,12 @@
 typedef _Atomic uint32_t word;
 
 struct waiter {
-    struct waiter *next;  /* [QUEUE] */
-    struct waiter *last;  /* [QUEUE] in the first waiter: the last one */
+    struct waiter *next; /* [QUEUE] */
+    struct waiter *last; /* [QUEUE] in the first waiter: the last one */
     struct wi_goroutine *g;
     weft_mutex *mutex;
-    int64_t since_ns;     /* when it first queued; 0: it has not */
-    bool handed;          /* unlock gave it the mutex */
+    int64_t since_ns; /* when it first queued; 0: it has not */
+    bool handed;      /* unlock gave it the mutex */
 };
 
 static const struct wi_wait_kind waits_for_mutex = {.text = "Mutex"};
@@ -176,6 +176,7 @@ static void unlock_slow(weft_mutex *m)
 void weft_unlock(weft_mutex *m)
 {
     uint32_t state = LOCKED;
-    if (WI_UNLIKELY(!atomic_compare_exchange_strong_explicit(state_of(m), &state, 0, memory_order_release, memory_order_relaxed)))
+    if (WI_UNLIKELY(
+            !atomic_compare_exchange_strong_explicit(state_of(m), &state, 0, memory_order_release, memory_order_relaxed)))
         unlock_slow(m);
 }

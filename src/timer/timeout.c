@@ -15,8 +15,8 @@
 
 struct wi_timers {
     struct wi_lock lock;
-    struct wi_wheel wheel;      /* [lock] */
-    struct wi_worker *worker;   /* [const] */
+    struct wi_wheel wheel;    /* [lock] */
+    struct wi_worker *worker; /* [const] */
 };
 
 static struct wi_timers *timers; /* [const while the runtime runs] one a worker */
@@ -78,7 +78,8 @@ static void notify(struct wi_thread *t, struct wi_timers *set)
         wi_guard_timers();
 }
 
-void wi_timeout_start(struct wi_thread *t, struct wi_timeout *timeout, struct wi_goroutine *g, uint64_t ticket, int64_t deadline_ns)
+void wi_timeout_start(struct wi_thread *t, struct wi_timeout *timeout, struct wi_goroutine *g, uint64_t ticket,
+                      int64_t deadline_ns)
 {
     int64_t now_ns = wi_os_now_ns();
     struct wi_timers *set = lock_timers(t);

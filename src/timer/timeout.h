@@ -9,15 +9,16 @@ struct wi_timers;
 
 /* On the waiter's stack. */
 struct wi_timeout {
-    struct wi_timer timer;      /* [owner's lock]; first */
-    struct wi_timers *owner;    /* [const while started] */
-    struct wi_goroutine *g;     /* [const while started] */
-    uint64_t ticket;            /* [const while started] of the wait that it ends */
-    bool fired;                 /* [who claimed the wait] */
+    struct wi_timer timer;   /* [owner's lock]; first */
+    struct wi_timers *owner; /* [const while started] */
+    struct wi_goroutine *g;  /* [const while started] */
+    uint64_t ticket;         /* [const while started] of the wait that it ends */
+    bool fired;              /* [who claimed the wait] */
 };
 
 /* Ends the wait `ticket` of g at deadline_ns unless somebody else does. g is a goroutine, not a thread. */
-void wi_timeout_start(struct wi_thread *t, struct wi_timeout *timeout, struct wi_goroutine *g, uint64_t ticket, int64_t deadline_ns);
+void wi_timeout_start(struct wi_thread *t, struct wi_timeout *timeout, struct wi_goroutine *g, uint64_t ticket,
+                      int64_t deadline_ns);
 /* After the wait: from here on the timeout's memory is the waiter's again. */
 void wi_timeout_stop(struct wi_timeout *timeout);
 /* now + ns without overflow. */

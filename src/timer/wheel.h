@@ -12,25 +12,25 @@
 #include <stdint.h>
 
 struct wi_timer {
-    int64_t deadline_ns;             /* CLOCK_MONOTONIC; INT64_MAX never fires */
-    struct wi_timer *next, **link;   /* wheel: slot list; heap: sibling and who points here */
-    struct wi_timer *child;          /* heap */
-    uint8_t where;                   /* 0 idle, 1 wheel, 2 heap */
-    uint8_t level, slot;             /* wheel: to keep the occupancy bitmap */
+    int64_t deadline_ns;           /* CLOCK_MONOTONIC; INT64_MAX never fires */
+    struct wi_timer *next, **link; /* wheel: slot list; heap: sibling and who points here */
+    struct wi_timer *child;        /* heap */
+    uint8_t where;                 /* 0 idle, 1 wheel, 2 heap */
+    uint8_t level, slot;           /* wheel: to keep the occupancy bitmap */
 };
 
 #define WI_WHEEL_LEVELS 6
 #define WI_WHEEL_SLOTS 64
 struct wi_wheel {
-    uint64_t now_tick;                                      /* slots up to here have been moved to the heap */
-    uint64_t occupied[WI_WHEEL_LEVELS];                     /* bitmap of slots that are not empty */
+    uint64_t now_tick;                  /* slots up to here have been moved to the heap */
+    uint64_t occupied[WI_WHEEL_LEVELS]; /* bitmap of slots that are not empty */
     struct wi_timer *slots[WI_WHEEL_LEVELS][WI_WHEEL_SLOTS];
-    struct wi_timer *heap;                                  /* the root: the earliest near timer */
+    struct wi_timer *heap; /* the root: the earliest near timer */
     size_t count;
 };
 
 /* A zeroed wheel is empty. now_ns never goes back. */
-void wi_wheel_add(struct wi_wheel *wheel, struct wi_timer *timer, int64_t now_ns);   /* timer->deadline_ns is set, where 0 */
+void wi_wheel_add(struct wi_wheel *wheel, struct wi_timer *timer, int64_t now_ns); /* timer->deadline_ns is set, where 0 */
 /* False when the timer was not pending. */
 bool wi_wheel_remove(struct wi_wheel *wheel, struct wi_timer *timer);
 /* Takes the earliest timer with deadline_ns <= now_ns off the wheel; NULL when there is none. In order of deadline, first

@@ -49,14 +49,22 @@ static void produce(struct exchange *x, int producer)
         unsigned a = r % CHANNELS, b = (r >> 8) % CHANNELS;
         int status;
         switch ((r >> 16) % 5) {
-        case 0: status = weft_send(c[a], m); break;
-        case 1: status = weft_try_send(c[a], m); break;
-        case 2: status = weft_try_select([0] = weft_on_send(c[a], m), [1] = weft_on_send(c[b], m)); break;
+        case 0:
+            status = weft_send(c[a], m);
+            break;
+        case 1:
+            status = weft_try_send(c[a], m);
+            break;
+        case 2:
+            status = weft_try_select([0] = weft_on_send(c[a], m), [1] = weft_on_send(c[b], m));
+            break;
         case 3:
             status = weft_select([0] = weft_on_send(c[a], m), [1] = weft_on_send(c[b], m),
                                  [2] = weft_on_timeout((int64_t)(r >> 32) % (20 * WEFT_US)));
             break;
-        default: status = weft_select([0] = weft_on_send(c[b], m), [1] = weft_on_send(c[a], m)); break;
+        default:
+            status = weft_select([0] = weft_on_send(c[b], m), [1] = weft_on_send(c[a], m));
+            break;
         }
         CHECK((status >= 0 && status <= 2) || status == -EAGAIN);
         i += status == 0 || status == 1;
@@ -71,9 +79,9 @@ static void accept(struct exchange *x, int last[CHANNELS][PRODUCERS], unsigned c
     CHECK_EQ(m->check, (uint64_t)m->producer * 7919 + (uint64_t)m->number);
     CHECK(m->number > last[channel][m->producer]);
     last[channel][m->producer] = m->number;
-    CHECK_EQ(__atomic_exchange_n(&x->seen[(size_t)m->producer * (size_t)x->messages + (size_t)m->number], 1,
-                                 __ATOMIC_RELAXED),
-             0);
+    CHECK_EQ(
+        __atomic_exchange_n(&x->seen[(size_t)m->producer * (size_t)x->messages + (size_t)m->number], 1, __ATOMIC_RELAXED),
+        0);
     __atomic_add_fetch(&x->received, 1, __ATOMIC_RELAXED);
 }
 

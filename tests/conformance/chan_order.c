@@ -161,13 +161,19 @@ static void read_after_close(int_chan c, int how, const long *shared)
     int_chan full = c;
     bool ok = true;
     switch (how % 4) {
-    case 0: CHECK(!weft_recv(c, NULL)); break;
-    case 1: CHECK(weft_select([0] = weft_on_recv(c, NULL, &ok), [1] = weft_on_timeout(WEFT_MINUTE)) == 0 && !ok); break;
+    case 0:
+        CHECK(!weft_recv(c, NULL));
+        break;
+    case 1:
+        CHECK(weft_select([0] = weft_on_recv(c, NULL, &ok), [1] = weft_on_timeout(WEFT_MINUTE)) == 0 && !ok);
+        break;
     case 2:
         while (weft_try_recv(c, NULL) == -EAGAIN)
             weft_yield();
         break;
-    default: CHECK(weft_send(full, 0) == -EPIPE); break;
+    default:
+        CHECK(weft_send(full, 0) == -EPIPE);
+        break;
     }
     CHECK_EQ(*shared, 77);
 }
@@ -258,9 +264,15 @@ TEST_BOTH(waiting_ones_are_served_in_order)
 static void send_form(int_chan c, int_chan unused, int form)
 {
     switch (form) {
-    case 0: CHECK_EQ(weft_send(c, 41), 0); break;
-    case 1: CHECK_EQ(weft_select([0] = weft_on_send(c, 41), [1] = weft_on_recv(unused, NULL)), 0); break;
-    case 2: CHECK_EQ(weft_select([0] = weft_on_timeout(WEFT_MINUTE), [1] = weft_on_send(c, 41)), 1); break;
+    case 0:
+        CHECK_EQ(weft_send(c, 41), 0);
+        break;
+    case 1:
+        CHECK_EQ(weft_select([0] = weft_on_send(c, 41), [1] = weft_on_recv(unused, NULL)), 0);
+        break;
+    case 2:
+        CHECK_EQ(weft_select([0] = weft_on_timeout(WEFT_MINUTE), [1] = weft_on_send(c, 41)), 1);
+        break;
     default:
         while (weft_try_send(c, 41) == -EAGAIN)
             weft_yield();
@@ -272,8 +284,12 @@ static void receive_form(int_chan c, int form)
 {
     int value = 0;
     switch (form) {
-    case 0: CHECK(weft_recv(c, &value)); break;
-    case 1: CHECK_EQ(weft_select([0] = weft_on_recv(c, &value), [1] = weft_on_timeout(WEFT_MINUTE)), 0); break;
+    case 0:
+        CHECK(weft_recv(c, &value));
+        break;
+    case 1:
+        CHECK_EQ(weft_select([0] = weft_on_recv(c, &value), [1] = weft_on_timeout(WEFT_MINUTE)), 0);
+        break;
     default:
         while (weft_try_recv(c, &value) == -EAGAIN)
             weft_yield();

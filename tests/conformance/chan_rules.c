@@ -36,11 +36,21 @@ static void block_on_null(int how)
     int_chan nil = NULL;
     int value = 0;
     switch (how) {
-    case 0: weft_send(nil, 1); break;
-    case 1: weft_recv(nil, &value); break;
-    case 2: weft_select([0] = weft_on_send(nil, 1), [1] = weft_on_recv(nil, NULL)); break;
-    case 3: weft_select([3] = (weft_case){.op = WEFT_CASE_NONE}); break;
-    default: weft_select_(NULL, 0, true); break;
+    case 0:
+        weft_send(nil, 1);
+        break;
+    case 1:
+        weft_recv(nil, &value);
+        break;
+    case 2:
+        weft_select([0] = weft_on_send(nil, 1), [1] = weft_on_recv(nil, NULL));
+        break;
+    case 3:
+        weft_select([3] = (weft_case){.op = WEFT_CASE_NONE});
+        break;
+    default:
+        weft_select_(NULL, 0, true);
+        break;
     }
     __atomic_add_fetch(&blocked_returned, 1, __ATOMIC_RELAXED);
 }
@@ -107,8 +117,12 @@ static void wait_for_close(int_chan c, int_chan never, int how)
     int value = 7;
     bool ok = true;
     switch (how) {
-    case 0: CHECK(!weft_recv(c, &value) && value == 0); break;
-    case 1: CHECK_EQ(weft_recv_status(c, NULL), -EPIPE); break;
+    case 0:
+        CHECK(!weft_recv(c, &value) && value == 0);
+        break;
+    case 1:
+        CHECK_EQ(weft_recv_status(c, NULL), -EPIPE);
+        break;
     case 2:
         CHECK_EQ(weft_select([0] = weft_on_recv(c, &value, &ok), [1] = weft_on_recv(never, NULL)), 0);
         CHECK(value == 0 && !ok);
@@ -117,8 +131,12 @@ static void wait_for_close(int_chan c, int_chan never, int how)
         CHECK_EQ(weft_select([1] = weft_on_recv(c, &value), [2] = weft_on_timeout(WEFT_MINUTE)), 1);
         CHECK_EQ(value, 0);
         break;
-    case 4: CHECK_EQ(weft_send(c, 1), -EPIPE); break;
-    default: CHECK_EQ(weft_select([0] = weft_on_send(c, 1), [1] = weft_on_recv(never, NULL)), -EPIPE); break;
+    case 4:
+        CHECK_EQ(weft_send(c, 1), -EPIPE);
+        break;
+    default:
+        CHECK_EQ(weft_select([0] = weft_on_send(c, 1), [1] = weft_on_recv(never, NULL)), -EPIPE);
+        break;
     }
 }
 
@@ -204,7 +222,8 @@ TEST_BOTH(elements_of_4_kib)
     }
 }
 
-struct nothing {};
+struct nothing {
+};
 
 static void send_nothing(weft_chan(struct nothing) c, int n)
 {

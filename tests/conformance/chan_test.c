@@ -329,8 +329,8 @@ static void forward_one_of_four(int_chan *in, int_chan out, int_chan done)
 {
     for (;;) {
         int value = 0;
-        weft_select([0] = weft_on_recv(in[2], &value), [1] = weft_on_recv(in[3], &value),
-                    [2] = weft_on_recv(in[0], &value), [3] = weft_on_recv(in[1], &value));
+        weft_select([0] = weft_on_recv(in[2], &value), [1] = weft_on_recv(in[3], &value), [2] = weft_on_recv(in[0], &value),
+                    [3] = weft_on_recv(in[1], &value));
         if (weft_select([0] = weft_on_send(out, value), [1] = weft_on_recv(done, NULL)) == 1)
             return;
     }
@@ -507,9 +507,9 @@ static void receive_pointers(pointer_chan c, pointer_chan d, int_chan ready, int
     int on_stack = 5, *through = &on_stack, *x = NULL, *y = NULL;
     bool ok = false;
     CHECK_EQ(weft_send(ready, 1), 0);
-    int chosen = twice ? weft_select([0] = weft_on_recv(c, &x, &ok), [1] = weft_on_recv(c, &x, &ok),
-                                     [2] = weft_on_recv(d, &y, NULL))
-                       : weft_select([0] = weft_on_recv(c, &x, &ok), [2] = weft_on_recv(d, &y, NULL));
+    int chosen =
+        twice ? weft_select([0] = weft_on_recv(c, &x, &ok), [1] = weft_on_recv(c, &x, &ok), [2] = weft_on_recv(d, &y, NULL))
+              : weft_select([0] = weft_on_recv(c, &x, &ok), [2] = weft_on_recv(d, &y, NULL));
     CHECK(chosen == 0 || (chosen == 1 && twice));
     CHECK(ok && x && !y);
     CHECK_EQ(*x, 42);

@@ -199,12 +199,18 @@ static int carry_out(enum operation operation, int_chan c)
 {
     int value = -1;
     switch (operation) {
-    case SEND: return weft_send(c, 7);
-    case RECV: return weft_recv_status(c, &value);
-    case SELECT_SEND: return weft_select([1] = weft_on_send(c, 7));
-    case SELECT_RECV: return weft_select([1] = weft_on_recv(c, &value));
-    case SELECT_BOTH: return weft_select([1] = weft_on_recv((int_chan)NULL, &value), [2] = weft_on_send(c, 7));
-    default: return weft_select([5] = (weft_case){.op = WEFT_CASE_NONE});
+    case SEND:
+        return weft_send(c, 7);
+    case RECV:
+        return weft_recv_status(c, &value);
+    case SELECT_SEND:
+        return weft_select([1] = weft_on_send(c, 7));
+    case SELECT_RECV:
+        return weft_select([1] = weft_on_recv(c, &value));
+    case SELECT_BOTH:
+        return weft_select([1] = weft_on_recv((int_chan)NULL, &value), [2] = weft_on_send(c, 7));
+    default:
+        return weft_select([5] = (weft_case){.op = WEFT_CASE_NONE});
     }
 }
 
@@ -318,10 +324,18 @@ static void random_select(int_chan full, int_chan empty)
     for (int i = 0; i < n; i++) {
         untouched[i] = i;
         switch (test_random() % 4) {
-        case 0: cases[i] = (weft_case){.op = WEFT_CASE_NONE}; break;
-        case 1: cases[i] = unready_case(NULL, test_random() % 2, &untouched[i]); break;
-        case 2: cases[i] = unready_case(full, true, &untouched[i]); break;
-        default: cases[i] = unready_case(empty, false, &untouched[i]); break;
+        case 0:
+            cases[i] = (weft_case){.op = WEFT_CASE_NONE};
+            break;
+        case 1:
+            cases[i] = unready_case(NULL, test_random() % 2, &untouched[i]);
+            break;
+        case 2:
+            cases[i] = unready_case(full, true, &untouched[i]);
+            break;
+        default:
+            cases[i] = unready_case(empty, false, &untouched[i]);
+            break;
         }
     }
     if (!none && !sends && !closed)
@@ -350,9 +364,10 @@ TEST_BOTH(select5)
     CHECK_EQ(weft_send(full, 6), 0);
     for (int i = test_scale(20000); i > 0; i--)
         random_select(full, empty);
-    CHECK_EQ(weft_select([0] = weft_on_send(channel_once(full), value_once(1)),
-                         [1] = weft_on_recv(channel_once(full), target_once(&value), &ok)),
-             1);
+    CHECK_EQ(
+        weft_select([0] = weft_on_send(channel_once(full), value_once(1)), [1] = weft_on_recv(channel_once(full),
+                                                                                              target_once(&value), &ok)),
+        1);
     CHECK_EQ(evaluated, 2 + 10 + 100);
     CHECK(value == 6 && ok);
     CHECK_EQ(weft_send(channel_once(full), value_once(2)), 0);
@@ -404,9 +419,15 @@ static void send_in_form(int form, int_chan c)
 {
     int_chan never = NULL;
     switch (form) {
-    case 0: CHECK_EQ(weft_send(c, 1), 0); break;
-    case 1: CHECK_EQ(weft_select([0] = weft_on_send(c, 1)), 0); break;
-    default: CHECK_EQ(weft_select([0] = weft_on_send(never, 2), [1] = weft_on_send(c, 1)), 1); break;
+    case 0:
+        CHECK_EQ(weft_send(c, 1), 0);
+        break;
+    case 1:
+        CHECK_EQ(weft_select([0] = weft_on_send(c, 1)), 0);
+        break;
+    default:
+        CHECK_EQ(weft_select([0] = weft_on_send(never, 2), [1] = weft_on_send(c, 1)), 1);
+        break;
     }
 }
 
@@ -415,9 +436,15 @@ static void receive_in_form(int form, int_chan c)
     int_chan never = weft_chan_make(int, 0);
     int value = 0;
     switch (form) {
-    case 0: CHECK(weft_recv(c, &value)); break;
-    case 1: CHECK_EQ(weft_select([0] = weft_on_recv(c, &value)), 0); break;
-    default: CHECK_EQ(weft_select([0] = weft_on_recv(never, &value), [1] = weft_on_recv(c, &value)), 1); break;
+    case 0:
+        CHECK(weft_recv(c, &value));
+        break;
+    case 1:
+        CHECK_EQ(weft_select([0] = weft_on_recv(c, &value)), 0);
+        break;
+    default:
+        CHECK_EQ(weft_select([0] = weft_on_recv(never, &value), [1] = weft_on_recv(c, &value)), 1);
+        break;
     }
     CHECK_EQ(value, 1);
     weft_chan_free(never);
@@ -486,7 +513,8 @@ TEST_BOTH(sieve1)
 
 /* ---- zerosize ---- */
 
-struct nothing {};
+struct nothing {
+};
 
 TEST_BOTH(zerosize)
 {

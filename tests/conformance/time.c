@@ -35,8 +35,8 @@ static void sleep_exactly(int64_t ns, int times)
 
 TEST_BOTH(SleepIsNeverShort)
 {
-    static const int64_t durations[] = {1, 10, 999, 1000, 1001, 49999, 100 * WEFT_US, 999999,
-                                        WEFT_MS, 3 * WEFT_MS + 1, 20 * WEFT_MS};
+    static const int64_t durations[] = {
+        1, 10, 999, 1000, 1001, 49999, 100 * WEFT_US, 999999, WEFT_MS, 3 * WEFT_MS + 1, 20 * WEFT_MS};
     weft_waitgroup wg = {0};
     for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
         weft_wg_go(&wg, sleep_exactly, durations[i], 10);

@@ -14,11 +14,11 @@ enum kind { MMAP, MADVISE, MPROTECT, MALLOC, CALLOC, REALLOC, STRDUP, MEMALIGN, 
 static struct plan {
     enum kind kind;
     int nth, error;
-    bool sticky;       /* all later calls fail too */
+    bool sticky; /* all later calls fail too */
     _Atomic bool armed;
     _Atomic int calls; /* of the kind, since armed */
     _Atomic bool hit;
-} *plan;
+} * plan;
 
 static bool must_fail(enum kind kind)
 {

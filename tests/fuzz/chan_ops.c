@@ -263,12 +263,24 @@ TEST_BOTH(random_operations)
     for (int i = test_scale(120000); i > 0; i--) {
         struct model *m = &models[test_random() % CHANNELS];
         switch (test_random() % 32) {
-        case 0: renew(m); break;
-        case 1: one_close(m); break;
-        case 2: one_reference(m); break;
-        case 3 ... 12: one_receive(m); break;
-        case 13 ... 22: one_send(m); break;
-        default: one_select(); break;
+        case 0:
+            renew(m);
+            break;
+        case 1:
+            one_close(m);
+            break;
+        case 2:
+            one_reference(m);
+            break;
+        case 3 ... 12:
+            one_receive(m);
+            break;
+        case 13 ... 22:
+            one_send(m);
+            break;
+        default:
+            one_select();
+            break;
         }
         check_state(m);
     }

@@ -140,7 +140,9 @@ static void trade(struct market *market)
             if (weft_try_recv(a, &got) == 0)
                 book(&received, got);
             break;
-        default: trade_either(a, b, r, &sent, &received); break;
+        default:
+            trade_either(a, b, r, &sent, &received);
+            break;
         }
         weft_chan_free(a);
         weft_chan_free(b);
@@ -212,9 +214,9 @@ static void mingle(struct crowd *crowd, int self)
         uint64_t r = test_random_from(&random), offers[2] = {fresh_value() << 8 | (unsigned)self, 0}, got[2] = {0, 0};
         number_chan a = crowd->channels[r % 3], b = crowd->channels[(r >> 8) % 3], c = crowd->channels[(r >> 16) % 3];
         offers[1] = fresh_value() << 8 | (unsigned)self;
-        int chosen = weft_select([0] = weft_on_send(a, offers[0]), [1] = weft_on_send(b, offers[1]),
-                                 [2] = weft_on_recv(c, &got[0]), [3] = weft_on_recv(a, &got[1]),
-                                 [4] = weft_on_recv(crowd->stop, NULL));
+        int chosen =
+            weft_select([0] = weft_on_send(a, offers[0]), [1] = weft_on_send(b, offers[1]), [2] = weft_on_recv(c, &got[0]),
+                        [3] = weft_on_recv(a, &got[1]), [4] = weft_on_recv(crowd->stop, NULL));
         CHECK(chosen >= 0 && chosen <= 4);
         if (chosen == 4)
             break;
@@ -328,8 +330,8 @@ static void send_once(number_chan c, int how)
 {
     struct books sent = {0, 0};
     uint64_t value = fresh_value();
-    int status = how % 2 ? weft_send(c, value)
-                         : weft_select([0] = weft_on_send(c, value), [1] = weft_on_timeout(WEFT_MINUTE));
+    int status =
+        how % 2 ? weft_send(c, value) : weft_select([0] = weft_on_send(c, value), [1] = weft_on_timeout(WEFT_MINUTE));
     CHECK(status == 0 || status == -EPIPE);
     if (status == 0)
         book(&sent, value);

@@ -17,7 +17,7 @@ struct side {
     char *low; /* NULL for a thread's own stack */
 };
 
-static struct side home, other;   /* the thread's own stack, and the one that most tests switch to */
+static struct side home, other; /* the thread's own stack, and the one that most tests switch to */
 /* Volatile: gcc assumes that the assembly in switch_with does not touch what nobody took the address of. */
 static struct side *volatile came_from; /* set before every switch, for after_switch on the other side */
 static struct side *volatile running = &home;
@@ -121,7 +121,9 @@ static void check_entry_alignment(void)
     char text[64];
     double value = 0.1 + rounds_done; /* a call with a double stores vector registers with alignment */
     snprintf(text, sizeof text, "%.3f %p", value, (void *)text);
-    struct { int x; } __attribute__((aligned(16))) aligned;
+    struct {
+        int x;
+    } __attribute__((aligned(16))) aligned;
     CHECK_EQ((uintptr_t)&aligned % 16, 0);
     CHECK_EQ((uintptr_t)__builtin_frame_address(0) % 16, 0);
 }
@@ -274,11 +276,11 @@ __attribute__((noinline)) static void switch_with(void **save, void *load, uint6
                      "str d14, [x2, #128]"
                      : "+r"(v), "+r"(s), "+r"(l)
                      :
-                     : "memory", "cc", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-                       "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27",
-                       "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
-                       "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25",
-                       "v26", "v27", "v28", "v29", "v30", "v31");
+                     : "memory", "cc", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15",
+                       "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
+                       "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15",
+                       "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
+                       "v30", "v31");
 }
 #endif
 
