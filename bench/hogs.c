@@ -244,6 +244,7 @@ static void pipes(double *unused)
              woken_ms);
     bench_print_value("hogs.pipes", "done", have_read, note);
     bench_print_value("hogs.pipes.threads", "peak", (double)peak_threads, "");
+    free(ends);
 }
 
 /* ---- many that compute ---- */

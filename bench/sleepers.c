@@ -51,7 +51,8 @@ static void measure(const char *name, int64_t shortest, int times)
     report(name, "cpu", "ns", cpu * 1e6 / (double)total);
     report(name, "wall", "ms", ms);
     report(name, "late_mean", "us", sum / (double)total);
-    report(name, "late_p99", "us", late_us[total - 1 - total / 100]);
+    long p99 = total - 1 - total / 100;
+    report(name, "late_p99", "us", late_us[p99]);
     free(late_us);
 }
 

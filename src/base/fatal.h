@@ -10,8 +10,8 @@ void wi_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Called by wi_fatal between the message and abort; set once by the debug layer. */
 extern void (*wi_fatal_describe)(int fd);
 
-/* Invariants, asserted in the checked build only. */
-#ifdef WEFT_CHECKED
+/* Invariants, asserted in the checked build only; clang's analyzer may rely on them in every build. */
+#if defined(WEFT_CHECKED) || defined(__clang_analyzer__)
 #define WI_CHECK(condition)                                                                                                 \
     ((condition) ? (void)0 : wi_fatal("broken invariant: %s (%s:%d)", #condition, __FILE__, __LINE__))
 #else

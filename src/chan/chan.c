@@ -168,12 +168,12 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(we
 
 /* ---- waiting ---- */
 
-static void block_for_ever(void)
+static _Noreturn void block_for_ever(void)
 {
     struct wi_thread *t = wi_enter_blocking_or_die();
     wi_wait_on(t, wi_waiting(t), &wi_waits_for_ever, NULL);
-    wi_park(t, wi_wait_commit_forever, NULL);
-    wi_leave(wi_self());
+    for (;; t = wi_self())
+        wi_park(t, wi_wait_commit_forever, NULL); /* nobody can end it */
 }
 
 /* Waits in q; the lock is held and given up. Whether the operation succeeded. */

@@ -163,6 +163,7 @@ static bool wait_shared(struct wi_thread *t, struct wi_goroutine *g, uint64_t ti
 /* Queues on all, waits, unlinks. All are locked on entry, none on return. */
 static int wait_for_one(struct wi_thread *t, const struct selection *s)
 {
+    WI_CHECK(s->n > 0);
     struct wi_goroutine *g = wi_waiting(t);
     struct wi_waiter *winner = NULL;
     int64_t deadline_ns = s->timeout_case < 0 ? INT64_MAX : wi_deadline_ns(s->timeout_ns);

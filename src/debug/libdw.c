@@ -34,7 +34,7 @@
 /* clang-format on */
 
 static struct {
-#define MEMBER(name) __typeof__(name) *name;
+#define MEMBER(name) __typeof__(name) *(name);
     LIBDW_FUNCTIONS(MEMBER)
 #undef MEMBER
 } dw; /* [lock] */

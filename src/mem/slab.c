@@ -77,6 +77,7 @@ unsigned wi_slab_take(struct wi_slab *slab, unsigned n, void **list)
         for (uint32_t i = 0; i < fresh; i++) {
             *end = wi_slab_record(slab, first + i);
             end = *end;
+            WI_CHECK(end != NULL);
         }
         got += fresh;
         *end = NULL;

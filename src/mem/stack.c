@@ -129,7 +129,7 @@ static char *slot_start(struct place place)
 static struct wi_stack *stack_at(struct place place)
 {
     char *end = slot_start(place) + ((size_t)1 << place.chunk->size_class);
-    return (struct wi_stack *)(end - sizeof(struct wi_stack) - place.slot % COLOURS * WI_CACHE_LINE);
+    return (struct wi_stack *)(end - sizeof(struct wi_stack) - (size_t)(place.slot % COLOURS) * WI_CACHE_LINE);
 }
 
 static struct place place_of(const struct wi_stack *stack)

@@ -216,6 +216,7 @@ static void serve_blockers(int64_t now_ns)
 {
     static int64_t last_ns;
     static unsigned turn;
+    WI_CHECK(wi_sched.procs > 0);
     if (wi_load_relaxed(&wi_blockers.count) == 0) {
         last_ns = now_ns;
     } else if (now_ns - last_ns >= SLICE_NS) {

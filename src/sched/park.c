@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFETCHED 8 /* cache lines of a stack that is about to be switched to */
+/* Cache lines of a stack that is about to be switched to, beside that of the saved registers; between them is the red zone. */
+#define PREFETCHED 4
+#define PREFETCHED_FROM 152
 
 /* ---- the commit step ---- */
 
@@ -223,8 +225,10 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
         wi_inject_push(&wi_inject, g);
     } else if (WI_LIKELY(w != NULL)) {
         char *sp = g->sp; /* it will most likely run in some nanoseconds: what it needs first is fetched meanwhile */
-        for (int line = 0; line < PREFETCHED; line++)
-            __builtin_prefetch(sp + line * WI_CACHE_LINE);
+        __builtin_prefetch(sp);
+#pragma GCC unroll 8
+        for (size_t line = 0; line < PREFETCHED; line++)
+            __builtin_prefetch(sp + PREFETCHED_FROM + line * WI_CACHE_LINE);
         struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
         wi_store_relaxed(&w->runq.next, g);
         if (kicked)

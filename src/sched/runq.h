@@ -93,7 +93,7 @@ static inline struct wi_goroutine *wi_ring_newest(struct wi_ring *ring)
 bool wi_runq_slice_is_over(struct wi_runq *q);
 
 /* The goroutine to run now, or NULL. */
-static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick)
+static inline __attribute__((always_inline)) struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick)
 {
     struct wi_goroutine *g = wi_load_relaxed(&q->next);
     if (g && (WI_LIKELY(q->streak < WI_RUNQ_STREAK) || !wi_runq_slice_is_over(q))) {

@@ -50,11 +50,11 @@ extern struct wi_sched wi_sched;
 enum wi_started { WI_STOPPED, WI_STARTING, WI_STARTED };
 
 /* ---- park.c ---- */
-/* Stops the current goroutine, or blocks the foreign thread; commit publishes it. Returns when it was made ready, perhaps on
+/* Stops the current goroutine, or blocks the foreign thread; publish is the commit step. Returns when it was made ready, perhaps on
    another thread: the caller must take wi_self() anew. */
-void wi_park(struct wi_thread *t, wi_commit_fn commit, void *argument);
+void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument);
 /* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. */
-bool wi_park_thread(struct wi_thread *t, wi_commit_fn commit, void *argument, int64_t deadline_ns);
+bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, int64_t deadline_ns);
 /* The record that waits for the caller: the goroutine's or the thread's. */
 static inline struct wi_goroutine *wi_waiting(struct wi_thread *t)
 {
@@ -63,7 +63,7 @@ static inline struct wi_goroutine *wi_waiting(struct wi_thread *t)
 /* The caller waits as a thread does: on a futex, with its stack, and timers are the futex's. */
 static inline bool wi_waits_as_thread(struct wi_thread *t)
 {
-    return WI_UNLIKELY(t->kind == WI_THREAD_FOREIGN || t->pins);
+    return WI_UNLIKELY(t->pins != 0);
 }
 /* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g);

@@ -51,6 +51,7 @@ static struct wi_thread *take_record(enum wi_thread_kind kind)
     clear(&t->exceptions, &t->tid);
     clear(&t->handle, t + 1);
     t->kind = (uint8_t)kind;
+    t->pins = kind == WI_THREAD_FOREIGN;
     wi_store_relaxed(&t->armed_ns, INT64_MAX);
     t->random = (uint32_t)wi_os_now_ns() * 2 + 1;
     return t;

@@ -37,7 +37,7 @@ struct wi_thread {
     void *sched_sp;                   /* [thread] the scheduler's own stack, suspended */
     struct wi_goroutine *self;        /* [const] foreign: the record that waits for it */
     uint32_t random;                  /* [thread] see base/rand.h */
-    uint32_t pins;                    /* [thread] weft_pin count of the current goroutine */
+    uint32_t pins;                    /* [thread] weft_pin count of the current goroutine; a foreign thread is always pinned */
     uint8_t kind;                     /* [const] enum wi_thread_kind */
     bool spinning;                    /* [thread; who wakes it] counted in wi_sched.alert */
     bool listed;                      /* [wi_sched.lock] in the list of idle threads */

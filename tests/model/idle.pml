@@ -3,7 +3,7 @@
 
    Who makes work stores it, plainly, and then loads wi_sched.alert without a fence. He wakes the monitor if that sleeps, and
    one idle thread unless somebody spins; the woken one is counted as a spinner before it runs, so one is woken at a time.
-   Who found no work publishes himself as idle, stops being counted as a spinner, executes the heavy barrier, looks at all
+   Who found no work stops being counted as a spinner, publishes himself as idle, executes the heavy barrier, looks at all
    queues again unless somebody spins, and only then sleeps. Seeing work, he takes himself back, unless a waker has popped
    him meanwhile. A spinner that finds work stops spinning and then wakes the next idle thread *without looking whether there
    is more*: those who made work while he was spinning left that to him, and their stores may not be visible yet. One who
@@ -15,10 +15,11 @@
    Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody
    is counted as spinning; exactly the sleeping threads are counted and listed as idle.
    Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step); the inject queue's lock and the
-   fence after it; spinning by time; the goroutine in `next`; futexes. What happens under wi_sched.lock is one step, because
-   others can see only the change of `alert`; the idle list and the count of it in `alert` are one set of bits, idle threads
-   and idle workers the same. The monitor's regular looks are left out on purpose: it mends what is stranded, but a
-   millisecond later.
+   fence after it; spinning by time; the one goroutine that a worker queues without waking anybody because it will most likely
+   run it itself at once (will_run_soon); threads that end because there are too many; futexes. What happens under wi_sched.lock is one
+   step, because others can see only the change of `alert`; the idle list and the count of it in `alert` are one set of bits,
+   idle threads and idle workers the same. The monitor's regular looks are left out on purpose: it mends what is stranded, but
+   a millisecond later.
 
    BUG_NO_BARRIER          the idle thread does not execute the heavy barrier
    BUG_NO_LOOK             it does not look again
@@ -136,12 +137,27 @@ inline look()
     fi
 }
 
-inline stop_spinning()
+inline stop_counting()
 {
     if
     :: spin -> d_step { mem[ALERT] = mem[ALERT] - SPIN; spin = 0 }
     :: else
     fi
+}
+
+inline stop_spinning()
+{
+    stop_counting();
+#ifdef BUG_CHAIN_LOOKS
+    look();
+    if
+    :: found -> wake_one(); alert = 0; found = 0
+    :: else
+    fi
+#elif !defined(BUG_NO_CHAIN)
+    wake_one();
+    alert = 0
+#endif
 }
 
 proctype idler(byte me)
@@ -156,27 +172,17 @@ search:
     take();
     if
     :: found && spin ->
-       stop_spinning();
        found = 0;
-#ifdef BUG_CHAIN_LOOKS
-       look();
-       if
-       :: found -> wake_one(); alert = 0; found = 0
-       :: else
-       fi;
-#elif !defined(BUG_NO_CHAIN)
-       wake_one();
-       alert = 0;
-#endif
+       stop_spinning();
        goto work
     :: found && !spin -> found = 0; goto work
     :: else
     fi;
 
-    mem[ALERT] = mem[ALERT] + IDLE(me); /* under wi_sched.lock, as is joining the list */
 #ifndef BUG_LATE_SPIN
-    stop_spinning();
+    stop_counting();
 #endif
+    mem[ALERT] = mem[ALERT] + IDLE(me); /* under wi_sched.lock, as is joining the list */
 #ifndef BUG_NO_BARRIER
     barrier(me);
 #endif
@@ -187,7 +193,7 @@ search:
     fi;
 #endif
 #ifdef BUG_LATE_SPIN
-    stop_spinning();
+    stop_counting();
 #endif
     if
     :: found ->

@@ -1,10 +1,12 @@
-/* timer.pml — going idle, for times: the insert of a timer (src/timer) and wi_guard_timers against the sleep of the one idle
-   thread that sleeps to the earliest timer of all workers, or of the monitor (src/sched/idle.c, arm_locked,
-   wi_wait_for_worker; src/sched/monitor.c, monitor_sleep).
+/* timer.pml — going idle, for times: the insert of a timer (src/timer/timeout.c) and wi_guard_timers (src/sched/idle.c)
+   against the sleep of the one idle thread that sleeps to the earliest timer of all workers, or of the monitor
+   (src/sched/idle.c, arm_locked, wi_wait_for_worker; src/sched/monitor.c, monitor_sleep).
 
    Each worker publishes its earliest timer by a plain store; then it loads, without a fence, until when somebody sleeps, and
    wakes him when that is too late. The sleeper publishes until when he will sleep, executes the heavy barrier, and looks at
-   all workers' earliest timers again; when one is earlier he publishes that and goes round again.
+   all workers' earliest timers again; when one is earlier he publishes that and goes round again (the
+   monitor does not go round: it sleeps to the earlier time and leaves the later one published, so that it may be woken in
+   vain).
 
    Two workers insert and cancel timers as often as they like, then stay in user code for ever. Times are 1, 2 and NEVER;
    they do not pass: the sleeper only wakes early, which is what the protocol is about.

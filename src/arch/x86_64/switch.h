@@ -13,13 +13,13 @@
 
 static inline __attribute__((always_inline)) void wi_switch(void **save, void *load)
 {
-    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\t"
+    __asm__ volatile("fnstcw -148(%%rsp)\n\t" /* early: the comparison below waits for it */
+                     "stmxcsr -152(%%rsp)\n\t"
+                     "leaq -128(%%rsp), %%rsp\n\t"
                      "leaq 1f(%%rip), %%rax\n\t"
                      "pushq %%rax\n\t"
                      "pushq %%rbp\n\t"
                      "subq $8, %%rsp\n\t"
-                     "stmxcsr (%%rsp)\n\t"
-                     "fnstcw 4(%%rsp)\n\t"
                      "movl (%%rsp), %%eax\n\t"
                      "movzwl 4(%%rsp), %%ecx\n\t"
                      "movq %%rsp, (%%rdi)\n\t"
