@@ -50,8 +50,8 @@ extern struct wi_sched wi_sched;
 enum wi_started { WI_STOPPED, WI_STARTING, WI_STARTED };
 
 /* ---- park.c ---- */
-/* Stops the current goroutine, or blocks the foreign thread; publish is the commit step. Returns when it was made ready, perhaps on
-   another thread: the caller must take wi_self() anew. */
+/* Stops the current goroutine, or blocks the foreign thread; publish is the commit step. Returns when it was made ready,
+   perhaps on another thread: the caller must take wi_self() anew. */
 void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument);
 /* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. */
 bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, int64_t deadline_ns);

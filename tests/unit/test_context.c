@@ -87,7 +87,7 @@ static void run(void (*body)(void))
 
 /* ---- switching ---- */
 
-static int rounds_done;
+static volatile int rounds_done; /* volatile, as all that changes on the other side: see came_from */
 
 static void ping_pong_body(void)
 {
@@ -453,7 +453,7 @@ TEST(each_control_word_is_kept_alone_and_together)
 /* ---- wi_invoke ---- */
 
 static uintptr_t seen[6];
-static int calls;
+static volatile int calls;
 
 static void take0(void)
 {
@@ -565,7 +565,7 @@ TEST(unwinding_stops_at_the_entry)
 }
 
 /* The chain of frame pointers ends too, at a zero. */
-static int frame_pointers;
+static volatile int frame_pointers;
 
 static void walk_frame_pointers(void)
 {
@@ -583,8 +583,8 @@ TEST(frame_pointers_end_at_the_entry)
 }
 
 /* What reaches wi_invoke does not return: it goes home and tells. */
-static int unwound = -1;
-static bool in_search_phase_intact;
+static volatile int unwound = -1;
+static volatile bool in_search_phase_intact;
 static volatile bool cleaned;
 
 void wi_invoke_unwound(int forced)
