@@ -163,7 +163,6 @@ static bool wait_shared(struct wi_thread *t, struct wi_goroutine *g, uint64_t ti
 /* Queues on all, waits, unlinks. All are locked on entry, none on return. */
 static int wait_for_one(struct wi_thread *t, const struct selection *s)
 {
-    WI_CHECK(s->n > 0);
     struct wi_goroutine *g = wi_waiting(t);
     struct wi_waiter *winner = NULL;
     int64_t deadline_ns = s->timeout_case < 0 ? INT64_MAX : wi_deadline_ns(s->timeout_ns);
@@ -173,6 +172,7 @@ static int wait_for_one(struct wi_thread *t, const struct selection *s)
                s->n == 1 ? s->cases[s->order[0]].chan : NULL);
     unlock_all(s, NULL);
     bool timed_out = wait_shared(t, g, ticket, deadline_ns);
+    WI_CHECK(timed_out || winner);
     const weft_chan_core *gone = timed_out ? NULL : s->cases[winner->index].chan;
     lock_all(s, gone);
     for (unsigned i = 0; i < s->n; i++)

@@ -144,8 +144,8 @@ static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *
     watch->thread = thread->number;
 }
 
-/* Something waits for w, or (own false) only for somebody: then w is taken from a blocked thread, but not from a busy one. */
-static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_thread *thread, int64_t now_ns, bool own)
+/* Something waits for w, or for any worker. */
+static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_thread *thread, int64_t now_ns)
 {
     bool outside = (watch->epoch & 1) == 0;
     if (outside) {
@@ -158,8 +158,6 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
         if (blocked)
             return SOON;
     }
-    if (!own)
-        return WAITS;
     int64_t quantum_ns = SLICE_NS * (1 + (int64_t)wi_load_relaxed(&wi_sched.n_hogs));
     int64_t cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&thread->cpu_clock)) - watch->cpu_ns;
     if (cpu_ns >= quantum_ns) {
@@ -192,7 +190,7 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
     refresh(watch, w, thread, now_ns);
     if (!waits) {
         watch->stuck = 0;
-        return waiting->queued && !idle_worker ? judge(w, watch, thread, now_ns, false) : NOTHING_WAITS;
+        return waiting->queued && !idle_worker ? judge(w, watch, thread, now_ns) : NOTHING_WAITS;
     }
     if (timer_due)
         wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_TIMER);
@@ -206,7 +204,7 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
         }
         return WAITS;
     }
-    return judge(w, watch, thread, now_ns, true);
+    return judge(w, watch, thread, now_ns);
 }
 
 /* ---- the loop ---- */
