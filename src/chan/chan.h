@@ -47,6 +47,7 @@ struct weft_chan_core {
 
 static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)
 {
+    WI_CHECK((q->first == NULL) == (q->last == NULL) && (!q->last || (q->last->queue == q && !q->last->next)));
     w->next = NULL;
     w->previous = q->last;
     *(q->last ? &q->last->next : &q->first) = w;
@@ -59,6 +60,7 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
     struct wi_waitq *q = w->queue;
     if (!q)
         return;
+    WI_CHECK((w->previous ? w->previous->next : q->first) == w && (w->next ? w->next->previous : q->last) == w);
     *(w->previous ? &w->previous->next : &q->first) = w->next;
     *(w->next ? &w->next->previous : &q->last) = w->previous;
     w->queue = NULL;
@@ -69,6 +71,7 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
 static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
 {
     for (struct wi_waiter *w; (w = q->first);) {
+        WI_CHECK(w->queue == q && (w->next ? w->next->previous : q->last) == w);
         q->first = w->next;
         *(w->next ? &w->next->previous : &q->last) = NULL;
         w->queue = NULL;

@@ -92,7 +92,10 @@ unsigned wi_slab_take(struct wi_slab *slab, unsigned n, void **list)
 
 void wi_slab_give(struct wi_slab *slab, void *first, void *last)
 {
+    WI_CHECK(wi_slab_record(slab, wi_slab_number(slab, first)) == first);
+    WI_CHECK(wi_slab_record(slab, wi_slab_number(slab, last)) == last);
     wi_lock(&slab->lock);
+    WI_CHECK(slab->free != first && slab->free != last); /* given twice in a row */
     *(void **)last = slab->free;
     slab->free = first;
     wi_unlock(&slab->lock);
@@ -103,6 +106,7 @@ void *wi_slab_record(struct wi_slab *slab, uint32_t number)
     uint32_t index = number & (slab->chunk_records - 1);
     if (index == 0)
         return NULL;
+    WI_CHECK(number < wi_load_relaxed(&slab->made));
     char *chunk = wi_load_acquire(&slab->chunks[number / slab->chunk_records]); /* pairs with the release in add_chunk */
     return chunk + (size_t)index * slab->record_size;
 }

@@ -145,12 +145,22 @@ static bool is_cold(struct place place)
     return wi_load_relaxed(&place.chunk->cold[place.slot / 64]) >> place.slot % 64 & 1;
 }
 
+#if defined(WEFT_CHECKED) || defined(__clang_analyzer__)
+/* A descriptor where one belongs, with what never changes of it intact. */
+static bool is_hot(const struct wi_stack *stack)
+{
+    struct place place = place_of(stack);
+    return stack_at(place) == stack && stack->low == slot_start(place) + place.chunk->guard &&
+           stack->size_class == place.chunk->size_class && !is_cold(place);
+}
+#endif
+
 /* pool->lock is held. */
 static void set_cold(struct pool *pool, struct place place)
 {
     struct chunk *chunk = place.chunk;
     uint32_t word = place.slot / 64;
-    WI_CHECK(!is_cold(place));
+    WI_CHECK(!is_cold(place) && place.slot < chunk->slot_count);
     wi_bump(&chunk->cold[word], UINT64_C(1) << place.slot % 64);
     if (word < chunk->lowest)
         chunk->lowest = word;
@@ -167,8 +177,11 @@ static bool take_cold(struct pool *pool, struct place *place)
     if (!chunk)
         return false;
     uint64_t word;
-    while ((word = wi_load_relaxed(&chunk->cold[chunk->lowest])) == 0)
+    WI_CHECK(chunk->cold_count > 0);
+    while ((word = wi_load_relaxed(&chunk->cold[chunk->lowest])) == 0) {
         chunk->lowest++;
+        WI_CHECK(chunk->lowest * 64 < chunk->slot_count);
+    }
     wi_store_relaxed(&chunk->cold[chunk->lowest], word & (word - 1));
     if (--chunk->cold_count == 0)
         pool->with_cold = chunk->next_with_cold;
@@ -262,6 +275,7 @@ static void take_ready(struct pool *pool, unsigned n, struct haul *haul)
     unsigned before = haul->count;
     wi_lock(&pool->lock);
     for (struct wi_stack *stack; haul->count < n && (stack = pool->hot); haul->count++) {
+        WI_CHECK(pool->hot_count > 0 && is_hot(stack));
         pool->hot = stack->next;
         pool->hot_count--;
         stack->next = haul->hot;
@@ -378,13 +392,16 @@ void wi_stack_give(struct wi_stack *list)
         for (; k < BATCH && last->next && last->next->size_class == size_class; k++)
             last = last->next;
         list = last->next;
+        WI_CHECK(is_hot(first) && is_hot(last));
         wi_lock(&pool->lock);
+        WI_CHECK(pool->in_use >= k && pool->hot != first);
         last->next = pool->hot;
         pool->hot = first;
         pool->hot_count += k;
         pool->in_use -= k;
         n = surplus(pool, size_class, k);
         for (unsigned i = 0; i < n; i++) {
+            WI_CHECK(pool->hot && is_hot(pool->hot));
             released[i] = pool->hot;
             pool->hot = pool->hot->next;
         }

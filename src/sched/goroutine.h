@@ -73,9 +73,23 @@ _Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two 
 
 extern struct wi_slab wi_goroutines;
 
+/* Whether a state may follow another. */
+static inline bool wi_state_follows(enum wi_state state, enum wi_state before)
+{
+    static const uint8_t next[] = {
+        [WI_FREE] = 1 << WI_FRESH | 1 << WI_RUNNING, /* a goroutine; a foreign thread */
+        [WI_FRESH] = 1 << WI_RUNNING,
+        [WI_READY] = 1 << WI_RUNNING,
+        [WI_RUNNING] = 1 << WI_PARKED | 1 << WI_FREE,
+        [WI_PARKED] = 1 << WI_READY | 1 << WI_FREE | 1 << WI_RUNNING, /* the last: a thread whose time came first */
+    };
+    return next[before] >> state & 1;
+}
+
 static inline void wi_goroutine_set_state(struct wi_goroutine *g, enum wi_state state)
 {
     uint32_t word = wi_load_relaxed(&g->state);
+    WI_CHECK(wi_state_follows(state, WI_STATE(word)));
     wi_store_release(&g->state, ((word >> WI_STATE_BITS) + 1) << WI_STATE_BITS | state); /* pairs with the dump's acquire */
 }
 

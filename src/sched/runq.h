@@ -54,6 +54,7 @@ static inline void wi_ring_push(struct wi_ring *ring, struct wi_goroutine *g)
     uint32_t tail = wi_load_relaxed(&ring->tail);
     if (WI_UNLIKELY(tail - wi_load_relaxed(&ring->head) == WI_RUNQ_SIZE))
         wi_ring_overflow(ring);
+    WI_CHECK(tail - wi_load_relaxed(&ring->head) < WI_RUNQ_SIZE);
     ring->slots[tail % WI_RUNQ_SIZE] = g;
     wi_store_relaxed(&ring->tail, tail + 1);
 }
@@ -66,6 +67,7 @@ static inline void wi_ring_push_oldest(struct wi_ring *ring, struct wi_goroutine
         wi_ring_overflow(ring);
         head = wi_load_relaxed(&ring->head);
     }
+    WI_CHECK(wi_load_relaxed(&ring->tail) - head < WI_RUNQ_SIZE);
     ring->slots[(head - 1) % WI_RUNQ_SIZE] = g;
     wi_store_relaxed(&ring->head, head - 1);
 }

@@ -10,6 +10,8 @@
    before all of the wheel. occupied has exactly the bits of the slots that are not empty. */
 #include "timer/wheel.h"
 
+#include "base/fatal.h"
+
 #define TICK_SHIFT 20
 #define DIGIT 6 /* bits */
 #define LAST (WI_WHEEL_LEVELS - 1)
@@ -28,6 +30,7 @@ static uint64_t tick_of(int64_t ns)
 
 static void push(struct wi_timer **list, struct wi_timer *timer)
 {
+    WI_CHECK(*list == NULL || (*list)->link == list);
     timer->next = *list;
     timer->link = list;
     if (timer->next)
@@ -37,6 +40,7 @@ static void push(struct wi_timer **list, struct wi_timer *timer)
 
 static void unlink_timer(struct wi_timer *timer)
 {
+    WI_CHECK(*timer->link == timer && (!timer->next || timer->next->link == &timer->next));
     *timer->link = timer->next;
     if (timer->next)
         timer->next->link = timer->link;
@@ -54,6 +58,7 @@ static struct wi_timer *meld(struct wi_timer *a, struct wi_timer *b)
         a = b;
         b = swap;
     }
+    WI_CHECK(a->where == IN_HEAP && b->where == IN_HEAP);
     push(&a->child, b);
     return a;
 }
@@ -111,6 +116,8 @@ static void place(struct wi_wheel *wheel, struct wi_timer *timer)
     if (level > LAST)
         level = LAST;
     unsigned slot = (tick >> level * DIGIT) % WI_WHEEL_SLOTS;
+    WI_CHECK(level == LAST || slot > (now >> level * DIGIT) % WI_WHEEL_SLOTS);
+    WI_CHECK((wheel->slots[level][slot] != NULL) == (wheel->occupied[level] >> slot & 1));
     timer->where = IN_WHEEL;
     timer->level = (uint8_t)level;
     timer->slot = (uint8_t)slot;
@@ -146,12 +153,14 @@ static void advance(struct wi_wheel *wheel, uint64_t tick)
     struct first_slot first;
     while (find_first(wheel, &first) && first.tick <= tick) {
         struct wi_timer *list = wheel->slots[first.level][first.slot];
+        WI_CHECK(list && list->link == &wheel->slots[first.level][first.slot] && first.tick > wheel->now_tick);
         wheel->slots[first.level][first.slot] = NULL;
         wheel->occupied[first.level] &= ~(UINT64_C(1) << first.slot);
         wheel->now_tick = first.tick;
         while (list) {
             struct wi_timer *timer = list;
             list = timer->next;
+            WI_CHECK(timer->where == IN_WHEEL && timer->level == first.level && timer->slot == first.slot);
             place(wheel, timer);
         }
     }
@@ -164,6 +173,7 @@ void wi_wheel_add(struct wi_wheel *wheel, struct wi_timer *timer, int64_t now_ns
 {
     uint64_t now = tick_of(now_ns);
     struct first_slot first;
+    WI_CHECK(timer->where == IDLE);
     /* Keep up with the time where that sorts nothing: a far timer placed from long ago lies in too high a level. */
     if (now > wheel->now_tick && (!find_first(wheel, &first) || first.tick > now))
         wheel->now_tick = now;
@@ -175,9 +185,11 @@ bool wi_wheel_remove(struct wi_wheel *wheel, struct wi_timer *timer)
 {
     if (timer->where == IDLE)
         return false;
+    WI_CHECK(wheel->count > 0);
     if (timer->where == IN_HEAP) {
         heap_remove(wheel, timer);
     } else {
+        WI_CHECK(timer->where == IN_WHEEL && (wheel->occupied[timer->level] >> timer->slot & 1));
         unlink_timer(timer);
         if (!wheel->slots[timer->level][timer->slot])
             wheel->occupied[timer->level] &= ~(UINT64_C(1) << timer->slot);
@@ -193,6 +205,7 @@ struct wi_timer *wi_wheel_expire(struct wi_wheel *wheel, int64_t now_ns)
     if (now > wheel->now_tick)
         advance(wheel, now);
     struct wi_timer *timer = wheel->heap;
+    WI_CHECK(!timer || (timer->where == IN_HEAP && timer->link == &wheel->heap && tick_of(timer->deadline_ns) <= wheel->now_tick));
     if (!timer || timer->deadline_ns > now_ns || timer->deadline_ns == INT64_MAX)
         return NULL;
     wi_wheel_remove(wheel, timer);

@@ -18,7 +18,13 @@ struct side {
 };
 
 static struct side home, other; /* the thread's own stack, and the one that most tests switch to */
-/* Volatile: gcc assumes that the assembly in switch_with does not touch what nobody took the address of. */
+/* gcc assumes that inlined assembly does not touch variables of which nobody took the address, whatever it clobbers: so these
+   are volatile, and functions that switch hide it from their callers. */
+#if defined(__clang__)
+#define SWITCHES __attribute__((noinline))
+#else
+#define SWITCHES __attribute__((noinline, noipa))
+#endif
 static struct side *volatile came_from; /* set before every switch, for after_switch on the other side */
 static struct side *volatile running = &home;
 
@@ -28,7 +34,7 @@ static void arrive(struct side *self)
     wi_sanitizer_after_switch(&self->sanitizer, &came_from->sanitizer);
 }
 
-__attribute__((noinline)) static void go_to(struct side *to)
+SWITCHES static void go_to(struct side *to)
 {
     struct side *from = running;
     came_from = from;
@@ -37,7 +43,7 @@ __attribute__((noinline)) static void go_to(struct side *to)
     arrive(from);
 }
 
-_Noreturn static void die_to(struct side *to)
+SWITCHES _Noreturn static void die_to(struct side *to)
 {
     struct side *from = running;
     came_from = from;
@@ -284,7 +290,7 @@ __attribute__((noinline)) static void switch_with(void **save, void *load, uint6
 }
 #endif
 
-static void go_to_with(struct side *to, uint64_t base)
+SWITCHES static void go_to_with(struct side *to, uint64_t base)
 {
     uint64_t values[KEPT];
     for (int i = 0; i < KEPT; i++)
