@@ -15,9 +15,9 @@
 
 static inline __attribute__((always_inline)) void wi_switch(void **save, void *load)
 {
-    __asm__ volatile("fnstcw -148(%%rsp)\n\t" /* early: the comparison below waits for it */
-                     "stmxcsr -152(%%rsp)\n\t"
-                     "leaq -128(%%rsp), %%rsp\n\t"
+    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\t"
+                     "fnstcw -20(%%rsp)\n\t" /* early, in the red zone of here: the comparison below waits for it */
+                     "stmxcsr -24(%%rsp)\n\t"
                      "leaq 1f(%%rip), %%rax\n\t"
                      "pushq %%rax\n\t"
                      "pushq %%rbp\n\t"
