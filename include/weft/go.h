@@ -12,7 +12,7 @@ typedef struct weft_ctx weft_ctx;
 /* Options of weft_go_opt, versioned by size: write WEFT_OPTIONS(.name = "reader", .stack_size = 1 << 20). */
 typedef struct weft_options {
     size_t size;       /* sizeof(weft_options), as the caller was compiled */
-    const char *name;  /* shown by reports; copied; NULL for none */
+    const char *name;  /* shown by reports; the first 55 bytes are copied; NULL for none */
     size_t stack_size; /* bytes, rounded up to a power of two; 0 for the default, 256 KiB */
     weft_ctx *ctx;     /* reserved: NULL */
 } weft_options;
@@ -41,7 +41,7 @@ WEFT_API void weft_yield(void);
 WEFT_API int weft_procs(void);
 /* The id of the calling goroutine, 1 or more, never reused; 0 on a foreign thread. Never blocks. */
 WEFT_API uint64_t weft_id(void);
-/* Names the calling goroutine for reports; the text is copied; NULL removes the name. Returns 0, -ENOMEM, or -EINVAL on a
+/* Names the calling goroutine for reports; the first 55 bytes are copied; NULL removes the name. Returns 0, -ENOMEM, or -EINVAL on a
    foreign thread. Never blocks. */
 WEFT_API int weft_name(const char *name);
 /* The number of goroutines that have started and not ended, parked and not yet run ones included. Never blocks. */

@@ -15,7 +15,7 @@ _Static_assert(sizeof(struct weft_chan_core) <= 128, "a channel fits its record"
 
 const struct wi_wait_kind wi_waits_for_send = {.text = "send on channel"};
 const struct wi_wait_kind wi_waits_for_recv = {.text = "receive on channel"};
-const struct wi_wait_kind wi_waits_for_ever = {.text = "NULL channel or empty select", .never_ends = true};
+const struct wi_wait_kind wi_waits_for_ever = {.text = "NULL channel or empty select"};
 
 void wi_chans_forget(void)
 {

@@ -10,9 +10,9 @@ struct wi_snapshot {
     uint64_t id;           /* 0: a foreign thread */
     const weft_site *site; /* NULL: a foreign thread */
     enum wi_state state;
-    uint32_t turn;           /* how often it changed its state */
-    bool is_thread, is_main; /* the record of a foreign thread; started by weft_run */
-    pid_t tid;               /* of a foreign thread */
+    uint32_t turn;  /* how often it changed its state */
+    bool is_thread; /* the record of a foreign thread */
+    pid_t tid;      /* of a foreign thread */
     char name[56];
     const struct wi_wait_kind *kind; /* parked: what it waits for ... */
     const void *object;              /* ... which one ... */

@@ -189,8 +189,13 @@ static void show_stack_to_leak_sanitizer(struct wi_goroutine *g, void *unused)
 }
 #endif
 
-static void at_exit(void)
+/* As atexit, but always bound to the library or plugin that weft is in: TSan's own atexit forgets which one that is. */
+extern int __cxa_atexit(void (*fn)(void *), void *argument, void *dso);
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static void at_exit(void *unused)
 {
+    (void)unused;
     if (wi_load_acquire(&wi_sched.started) != WI_STARTED)
         return;
     if (leaks_wanted)
@@ -203,7 +208,7 @@ static void at_exit(void)
 
 static void install_at_exit(void)
 {
-    atexit(at_exit);
+    __cxa_atexit(at_exit, NULL, &__dso_handle);
 }
 
 void wi_debug_started(void)

@@ -29,7 +29,6 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
     s->site = *(const weft_site *volatile *)&g->site;
     uint32_t flags = *(volatile uint32_t *)&g->flags;
     s->is_thread = (flags & WI_G_THREAD) != 0;
-    s->is_main = (flags & WI_G_MAIN) != 0;
     s->name[0] = '\0';
     char *name = *(char *volatile *)&g->name;
     for (size_t i = 0; name && i < sizeof s->name - 1; i++) {

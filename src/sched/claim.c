@@ -116,10 +116,8 @@ void wi_release_worker_locked(struct wi_thread *t)
 bool wi_reattach(struct wi_thread *t)
 {
     wi_lock(&wi_sched.lock);
-    struct wi_worker *w = wi_sched.idle_workers;
+    struct wi_worker *w = wi_pop_idle_worker();
     if (w) {
-        wi_sched.idle_workers = w->next_idle;
-        wi_sub_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
         wi_store_release(&w->claim, WI_CLAIM_OWNED(t));
         wi_store_release(&t->worker, w);
         wi_set_detached(t, WI_ATTACHED);

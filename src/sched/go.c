@@ -1,6 +1,7 @@
 /* go.c — starting goroutines: records, ids, stacks and their caches; the public calls of weft/go.h. */
 #include "sched/enter.h"
 #include "sched/hooks.h"
+#include "sched/waiter.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -383,8 +384,8 @@ struct main_call {
     weft_fn_ fn;
     const uintptr_t *words;
     int result;
-    bool done;
-    struct wi_goroutine *waiter; /* the record of the thread in weft_run */
+    struct wi_goroutine *waiter; /* the record of the thread in weft_run ... */
+    uint64_t ticket;             /* ... and of its wait, which may end before it has begun */
 };
 
 static void run_main(struct main_call *call)
@@ -392,18 +393,13 @@ static void run_main(struct main_call *call)
     call->result = (int)wi_invoke(call->fn, call->words);
     struct wi_thread *t = wi_enter_or_die();
     struct wi_goroutine *waiter = call->waiter;
-    call->done = true; /* published by the wake */
-    wi_ready(t, waiter);
+    uint64_t ticket = call->ticket;
+    wi_wait_claim(waiter, ticket);
+    wi_wait_complete(t, waiter, ticket);
     wi_leave(t);
 }
 
 static const struct wi_wait_kind waits_for_main = {.text = "weft_run: its main goroutine"};
-
-static bool commit_nothing(struct wi_thread *t, struct wi_goroutine *g, void *argument)
-{
-    (void)t, (void)g, (void)argument;
-    return true;
-}
 
 int weft_run_(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
 {
@@ -412,14 +408,15 @@ int weft_run_(const weft_options *options, const weft_site *site, weft_fn_ fn, c
     int error = make_known();
     if (error)
         wi_spawn_failed(error);
-    struct main_call call = {.fn = fn, .words = words, .waiter = wi_self()->self};
+    struct wi_goroutine *self = wi_self()->self;
+    struct main_call call = {.fn = fn, .words = words, .waiter = self, .ticket = wi_wait_open(self)};
     uintptr_t argument[6] = {(uintptr_t)&call};
     wi_hooks.main_started();
     if ((error = wi_spawn(options, site, (weft_fn_)run_main, argument, NULL)) != 0)
         wi_spawn_failed(error);
     struct wi_thread *t = wi_enter_blocking_or_die();
     wi_wait_on(t, t->self, &waits_for_main, NULL);
-    wi_park(t, commit_nothing, NULL);
+    wi_park(t, wi_wait_commit, NULL);
     wi_leave(t);
     return call.result;
 }

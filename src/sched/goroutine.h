@@ -32,7 +32,6 @@ enum wi_goroutine_flags {
     WI_G_BLOCKER = 4,    /* was last seen blocked in the kernel: queued where busy workers do not look */
     WI_G_COPY = 8,       /* start.words hold an object to copy to the stack */
     WI_G_HEAP = 16,      /* start.words[0] is an object to free */
-    WI_G_MAIN = 32,      /* weft_run's */
     WI_G_SIZE_SHIFT = 8, /* log2 of the stack size, 0 for the default */
     WI_G_SIZE_MASK = 0xff00,
 };
@@ -40,7 +39,6 @@ enum wi_goroutine_flags {
 /* What a parked goroutine waits for: shown by dumps, used by the deadlock report. */
 struct wi_wait_kind {
     const char *text; /* "receive on channel" */
-    bool never_ends;  /* nothing can end it: a nil channel, a select without cases */
     bool timed;       /* time ends it */
 };
 

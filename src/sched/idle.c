@@ -102,10 +102,11 @@ static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject 
     return g;
 }
 
+/* A worker with work whose thread seems to be outside weft for long. One at a time: the time must be seen to pass. */
 struct look {
-    uint32_t epoch; /* of the victim's thread when first seen */
-    int64_t since_ns;
-    struct wi_worker *victim;
+    struct wi_worker *victim; /* NULL: none */
+    uint32_t epoch;           /* of its thread when first seen ... */
+    int64_t since_ns;         /* ... then */
 };
 
 /* Looks at one other worker: asks it to share, or takes it when its thread is busy elsewhere. True: t has work in its queue. */
@@ -113,18 +114,23 @@ static bool look_at(struct wi_thread *t, struct wi_worker *victim, struct look *
 {
     if (wi_load_relaxed(&victim->timer_next_ns) <= now_ns && run_timers(t, victim))
         return true;
-    if (wi_runq_length(&victim->runq) == 0)
-        return false;
     uint64_t claim = wi_load_acquire(&victim->claim);
-    if (!WI_CLAIM_IS_OWNED(claim))
+    if (wi_runq_length(&victim->runq) == 0 || !WI_CLAIM_IS_OWNED(claim)) {
+        if (look->victim == victim)
+            look->victim = NULL;
         return false;
+    }
     if (wi_ring_length(&victim->runq.woken) + wi_ring_length(&victim->runq.fresh) > 0 &&
         (wi_load_relaxed(&victim->attention) & WI_ATTEND_SHARE) == 0)
         wi_or_relaxed(&victim->attention, (uint32_t)WI_ATTEND_SHARE);
     struct wi_thread *thread = wi_slab_record(&wi_threads, WI_CLAIM_THREAD(claim));
     uint32_t epoch = wi_load_acquire(&thread->epoch);
-    if (look->victim != victim || look->epoch != epoch) {
+    if (!look->victim)
         *look = (struct look){.victim = victim, .epoch = epoch, .since_ns = now_ns};
+    if (look->victim != victim)
+        return false;
+    if (look->epoch != epoch) {
+        look->victim = NULL;
         return false;
     }
     return (epoch & 1) == 0 && now_ns - look->since_ns > STEAL_USER_NS && wi_swap_workers(t, victim, thread);
@@ -246,8 +252,7 @@ static void disarm(struct wi_thread *t)
     wi_store_relaxed(&t->armed_ns, INT64_MAX);
 }
 
-/* Takes an idle worker for t, which is not listed any more. wi_sched.lock is held. Workers with queued work come first. */
-static bool take_idle_worker(struct wi_thread *t)
+struct wi_worker *wi_pop_idle_worker(void)
 {
     struct wi_worker **link = &wi_sched.idle_workers;
     for (struct wi_worker **l = link; *l; l = &(*l)->next_idle)
@@ -256,14 +261,12 @@ static bool take_idle_worker(struct wi_thread *t)
             break;
         }
     struct wi_worker *w = *link;
-    if (!w)
-        return false;
-    *link = w->next_idle;
-    wi_sub_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
-    wi_store_release(&w->claim, WI_CLAIM_OWNED(t));
-    wi_store_relaxed(&t->worker, w);
-    wi_store_relaxed(&w->now_ns, wi_os_now_ns());
-    return true;
+    if (w) {
+        *link = w->next_idle;
+        wi_sub_relaxed(&wi_sched.alert, WI_ALERT_IDLE);
+        wi_store_relaxed(&w->now_ns, wi_os_now_ns());
+    }
+    return w;
 }
 
 /* At most one idle thread, the sentinel, sleeps to the earliest timer: t, unless another will wake early enough, or t has been
@@ -316,13 +319,15 @@ static bool resume_with_worker(struct wi_thread *t, bool *listed)
 {
     wi_lock(&wi_sched.lock);
     *listed = t->listed;
-    bool got = t->listed && take_idle_worker(t);
-    if (got) {
+    struct wi_worker *w = t->listed ? wi_pop_idle_worker() : NULL;
+    if (w) {
+        wi_store_release(&w->claim, WI_CLAIM_OWNED(t)); /* pairs with the acquires of askers */
+        wi_store_relaxed(&t->worker, w);
         unlist(t);
         disarm(t);
     }
     wi_unlock(&wi_sched.lock);
-    return got;
+    return w != NULL;
 }
 
 /* A timer came due for t, the sentinel, but every worker has a thread: they must look themselves. */
@@ -425,11 +430,10 @@ void wi_wake_one(void)
         return;
     wi_lock(&wi_sched.lock);
     alert = wi_load_relaxed(&wi_sched.alert);
-    struct wi_worker *w = (alert & WI_ALERT_SPIN_MASK) || wi_sched.stopping ? NULL : wi_sched.idle_workers;
+    struct wi_worker *w = (alert & WI_ALERT_SPIN_MASK) || wi_sched.stopping ? NULL : wi_pop_idle_worker();
     struct wi_thread *t = NULL;
     if (w) {
-        wi_sched.idle_workers = w->next_idle;
-        wi_add_relaxed(&wi_sched.alert, WI_ALERT_SPIN - WI_ALERT_IDLE);
+        wi_add_relaxed(&wi_sched.alert, WI_ALERT_SPIN);
         t = pop_idle_thread();
     }
     wi_unlock(&wi_sched.lock);
@@ -445,7 +449,6 @@ void wi_wake_one(void)
         return;
     }
     t->spinning = true;
-    wi_store_relaxed(&w->now_ns, wi_os_now_ns());
     wi_assign(w, t);
 }
 

@@ -101,8 +101,10 @@ static bool take(struct wi_worker *w, struct wi_thread *victim, enum wi_detached
         report_limit("blocked");
         return false;
     }
-    if (why == WI_DETACHED_HOG && wi_load_relaxed(&wi_sched.n_hogs) >= HOGS_PER_PROC * wi_sched.procs)
-        return false; /* they time-slice among the threads there are */
+    if (why == WI_DETACHED_HOG && wi_load_relaxed(&wi_sched.n_hogs) >= HOGS_PER_PROC * wi_sched.procs) {
+        report_limit("computing");
+        return false;
+    }
     struct wi_thread *spare = wi_spare_thread();
     if (!spare)
         return false;

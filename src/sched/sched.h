@@ -47,7 +47,7 @@ struct wi_sched {
 };
 extern struct wi_sched wi_sched;
 
-enum wi_started { WI_STOPPED, WI_STARTING, WI_STARTED };
+enum wi_started { WI_STOPPED, WI_STARTED };
 
 /* ---- park.c ---- */
 /* Stops the current goroutine, or blocks the foreign thread; publish is the commit step. Returns when it was made ready,
@@ -88,12 +88,14 @@ static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const
 }
 
 /* ---- idle.c ---- */
-/* Finds the next goroutine for t's worker, waiting for one if need be. NULL: t lost or gave up its worker. */
+/* Finds the next goroutine for t's worker, spinning for a while. NULL: there is none. */
 struct wi_goroutine *wi_find_work(struct wi_thread *t);
-/* Waits, without a worker, until one is assigned. False: the thread shall end. */
+/* Gives up t's worker, if it has one, and waits for one with work. False: the thread shall end. */
 bool wi_wait_for_worker(struct wi_thread *t);
 /* Somebody pushed work and alert was not 0. */
 void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert);
+/* Takes a worker off the idle list, one with queued work first; NULL when there is none. wi_sched.lock is held. */
+struct wi_worker *wi_pop_idle_worker(void);
 /* Wakes one idle worker, unless one spins already. */
 void wi_wake_one(void);
 /* After work was queued: the light side of going idle. */

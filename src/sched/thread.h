@@ -31,20 +31,20 @@ struct wi_thread {
     _Atomic(struct wi_worker *) worker; /* [stores: wi_sched.lock, or the thread with nobody else about; loads: all] */
     struct wi_goroutine *current;       /* [thread] the goroutine it runs; NULL on the scheduler's own stack */
     struct wi_goroutine *left;          /* [thread] whose commit step is due */
-    struct wi_goroutine *stackless;   /* [thread] the successor that could not be run at once: the scheduler runs it next */
-    wi_commit_fn commit;              /* [thread] the commit step */
-    void *commit_argument;            /* [thread] */
-    void *sched_sp;                   /* [thread] the scheduler's own stack, suspended */
-    struct wi_goroutine *self;        /* [const] foreign: the record that waits for it */
-    uint32_t random;                  /* [thread] see base/rand.h */
-    uint32_t pins;                    /* [thread] weft_pin count of the current goroutine; a foreign thread is always pinned */
-    uint8_t kind;                     /* [const] enum wi_thread_kind */
-    bool spinning;                    /* [thread; who wakes it] counted in wi_sched.alert */
-    bool listed;                      /* [wi_sched.lock] in the list of idle threads */
-    bool stop;                        /* [wi_sched.lock] end it */
-    uint8_t detached;                 /* [wi_sched.lock] enum wi_detached */
-    _Atomic bool alive;               /* [atomic] the record is in use */
-    bool outdated;                    /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
+    struct wi_goroutine *stackless; /* [thread] the successor that could not be run at once: the scheduler runs it next */
+    wi_commit_fn commit;            /* [thread] the commit step */
+    void *commit_argument;          /* [thread] */
+    void *sched_sp;                 /* [thread] the scheduler's own stack, suspended */
+    struct wi_goroutine *self;      /* [const] foreign: the record that waits for it */
+    uint32_t random;                /* [thread] see base/rand.h */
+    uint32_t pins;                  /* [thread] weft_pin count of the current goroutine; a foreign thread is always pinned */
+    uint8_t kind;                   /* [const] enum wi_thread_kind */
+    bool spinning;                  /* [thread; who wakes it] counted in wi_sched.alert */
+    bool listed;                    /* [wi_sched.lock] in the list of idle threads */
+    bool stop;                      /* [wi_sched.lock] end it */
+    uint8_t detached;               /* [wi_sched.lock] enum wi_detached */
+    _Atomic bool alive;             /* [atomic] the record is in use */
+    bool outdated;                  /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
     struct wi_exceptions *exceptions; /* [const] C++'s per-thread state, NULL when there is no C++ in the process */
     struct wi_sanitizer_side side;    /* [thread] the scheduler's own stack, for the sanitizers */
 

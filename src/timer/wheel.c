@@ -205,7 +205,8 @@ struct wi_timer *wi_wheel_expire(struct wi_wheel *wheel, int64_t now_ns)
     if (now > wheel->now_tick)
         advance(wheel, now);
     struct wi_timer *timer = wheel->heap;
-    WI_CHECK(!timer || (timer->where == IN_HEAP && timer->link == &wheel->heap && tick_of(timer->deadline_ns) <= wheel->now_tick));
+    WI_CHECK(!timer ||
+             (timer->where == IN_HEAP && timer->link == &wheel->heap && tick_of(timer->deadline_ns) <= wheel->now_tick));
     if (!timer || timer->deadline_ns > now_ns || timer->deadline_ns == INT64_MAX)
         return NULL;
     wi_wheel_remove(wheel, timer);

@@ -59,11 +59,13 @@ static void end_waits(struct waits *waits)
     weft_chan_free(waits->c);
 }
 
+enum { SETTLE_MS = TEST_TSAN ? 3000 : 300 }; /* TSan, with gcc: a millisecond for each goroutine's first run */
+
 TEST(IdleWhileMainNaps)
 {
     struct waits waits = {0};
     start_waits(&waits);
-    nap_ms(300);
+    nap_ms(SETTLE_MS);
     int64_t before_ns = cpu_ns();
     nap_ms(IDLE_MS);
     int64_t used_ns = cpu_ns() - before_ns;
@@ -106,7 +108,7 @@ TEST(IdleWhileGoroutinesRead)
     weft_waitgroup wg = {0};
     for (int i = 0; i < 20; i++)
         weft_wg_go(&wg, read_one, ends[0]);
-    nap_ms(300);
+    nap_ms(SETTLE_MS);
     int64_t before_ns = cpu_ns();
     nap_ms(IDLE_MS / 2);
     int64_t used_ns = cpu_ns() - before_ns;
