@@ -145,10 +145,11 @@ static bool wait_shared(struct wi_thread *t, struct wi_goroutine *g, uint64_t ti
     if (wi_waits_as_thread(t)) {
         if (wi_park_thread(t, wi_wait_commit, NULL, deadline_ns))
             return false;
-        if (wi_wait_claim(g, ticket))
-            return true;
-        wi_thread_sleep(t, INT64_MAX); /* somebody claimed it and is about to complete it */
-        return false;
+        bool timed_out = wi_wait_claim(g, ticket);
+        if (!timed_out)
+            wi_thread_sleep(t, INT64_MAX); /* somebody claimed it and is about to complete it */
+        wi_goroutine_set_state(g, WI_RUNNING);
+        return timed_out;
     }
     struct wi_timeout timeout;
     if (deadline_ns != INT64_MAX)

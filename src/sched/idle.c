@@ -300,7 +300,8 @@ static bool list_idle(struct wi_thread *t)
     if (t->detached)
         wi_set_detached(t, WI_ATTACHED);
     bool surplus = wi_sched.n_idle_threads > (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1;
-    if (wi_sched.stopping || surplus) {
+    bool must_watch = wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns); /* then it is needed */
+    if (wi_sched.stopping || (surplus && !must_watch)) {
         wi_unlock(&wi_sched.lock);
         return false;
     }
@@ -361,6 +362,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
         wi_os_barrier_heavy(); /* as below: this thread's last look, on behalf of those that stay idle */
         if (work_visible())
             wi_wake_one();
+        wi_guard_timers();
         return false;
     }
     for (;;) {

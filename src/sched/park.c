@@ -207,7 +207,8 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
         wi_monitor_wake(); /* if nobody can wake us it is for the monitor to see */
     if (publish(t, g, argument))
         woken = wi_thread_sleep(t, deadline_ns);
-    wi_goroutine_set_state(g, WI_RUNNING);
+    if (woken)
+        wi_goroutine_set_state(g, WI_RUNNING);
     return woken;
 }
 

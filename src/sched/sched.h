@@ -53,7 +53,8 @@ enum wi_started { WI_STOPPED, WI_STARTED };
 /* Stops the current goroutine, or blocks the foreign thread; publish is the commit step. Returns when it was made ready,
    perhaps on another thread: the caller must take wi_self() anew. */
 void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument);
-/* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. */
+/* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. The state
+   is PARKED still then, for a completer may yet leave it: the caller sets RUNNING when it knows that the wait is over. */
 bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, int64_t deadline_ns);
 /* The record that waits for the caller: the goroutine's or the thread's. */
 static inline struct wi_goroutine *wi_waiting(struct wi_thread *t)

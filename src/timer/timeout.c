@@ -150,7 +150,8 @@ void wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
     struct wi_goroutine *g = wi_waiting(t);
     wi_wait_on(t, g, &sleeps, NULL);
     if (wi_waits_as_thread(t)) {
-        wi_park_thread(t, wi_wait_commit_forever, NULL, deadline_ns);
+        if (!wi_park_thread(t, wi_wait_commit_forever, NULL, deadline_ns))
+            wi_goroutine_set_state(g, WI_RUNNING);
         return;
     }
     struct wi_timeout timeout = {.g = g};
