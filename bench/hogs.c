@@ -152,7 +152,7 @@ static void sleeper_beside_hog(double *unused)
     bench_procs("1");
     weft_wg_go(&wg, computer, 30 * MS);
     weft_wg_go(&wg, sleeper);
-    raw_sleep(bench.smoke ? 100 * MS : 10 * bench.n / 2 * MS);
+    raw_sleep(bench.smoke ? 500 * MS : 10 * bench.n / 2 * MS);
     stop = true;
     weft_wg_wait(&wg);
     if (sleeps == 0)

@@ -200,7 +200,7 @@ static void at_exit(void *unused)
         return;
     if (leaks_wanted)
         weft_leaks(STDERR_FILENO);
-    wi_threads_reap(); /* TSan would report them as leaks */
+    wi_threads_exiting();
 #ifdef WI_SANITIZER_ASAN
     wi_snapshot_each(show_stack_to_leak_sanitizer, NULL);
 #endif

@@ -29,6 +29,11 @@ inline bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, v
     return true;
 }
 
+static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument);
+static bool commit_end(struct wi_thread *t, struct wi_goroutine *g, void *argument);
+
+/* The three frequent steps are called directly. Only a wait makes the goroutine PARKED: reports must not see one that yields or
+   ends as one that waits. */
 static inline void commit(struct wi_thread *t)
 {
     struct wi_goroutine *g = t->left;
@@ -36,11 +41,18 @@ static inline void commit(struct wi_thread *t)
         return;
     t->left = NULL;
     wi_perturb();
-    wi_goroutine_set_state(g, WI_PARKED);
-    if (WI_LIKELY(t->commit == wi_wait_commit_unlock)) /* by far the most frequent: no indirect call */
+    if (WI_LIKELY(t->commit == wi_wait_commit_unlock)) {
+        wi_goroutine_set_state(g, WI_PARKED);
         wi_wait_commit_unlock(t, g, t->commit_argument);
-    else if (!t->commit(t, g, t->commit_argument))
-        wi_ready(t, g);
+    } else if (t->commit == commit_yield) {
+        commit_yield(t, g, NULL);
+    } else if (t->commit == commit_end) {
+        commit_end(t, g, NULL);
+    } else {
+        wi_goroutine_set_state(g, WI_PARKED);
+        if (!t->commit(t, g, t->commit_argument))
+            wi_ready(t, g);
+    }
 }
 
 void wi_commit(struct wi_thread *t)

@@ -134,6 +134,14 @@ int wi_sched_start(void)
 
 /* ---- shutdown ---- */
 
+void wi_threads_exiting(void)
+{
+    wi_lock(&wi_sched.lock);
+    wi_sched.exiting = true;
+    wi_unlock(&wi_sched.lock);
+    wi_threads_reap();
+}
+
 /* Ends and joins the runtime threads; nothing runs any more. */
 void wi_threads_stop(void)
 {

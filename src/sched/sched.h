@@ -33,6 +33,7 @@ struct wi_sched {
     _Atomic unsigned n_blocked, n_hogs;          /* [stores: lock] threads that run a goroutine without a worker, by why */
     struct wi_thread *dead;                      /* [lock] ended, to be joined */
     bool stopping;                               /* [lock] threads end when idle */
+    bool exiting;                                /* [lock] the program ends: idle threads stay, nobody will join them */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t started;    /* [atomic] enum wi_started */
     unsigned procs;                                      /* [const while started] */
@@ -137,6 +138,8 @@ void wi_spare_thread_return(struct wi_thread *t);
 /* ---- sched.c ---- */
 /* Starts the runtime. 0, -ENOMEM, -EAGAIN. */
 int wi_sched_start(void);
+/* The program ends: joins the threads that have ended; no others will. For TSan, which reports those left as leaks. */
+void wi_threads_exiting(void);
 /* Ends and joins the runtime threads. */
 void wi_threads_stop(void);
 /* weft_procs() without the runtime. */
