@@ -78,8 +78,8 @@ static inline bool wi_state_follows(enum wi_state state, enum wi_state before)
         [WI_FREE] = 1 << WI_FRESH | 1 << WI_RUNNING, /* a goroutine; a foreign thread */
         [WI_FRESH] = 1 << WI_RUNNING,
         [WI_READY] = 1 << WI_RUNNING,
-        [WI_RUNNING] = 1 << WI_PARKED | 1 << WI_FREE,
-        [WI_PARKED] = 1 << WI_READY | 1 << WI_FREE | 1 << WI_RUNNING, /* the last: a thread whose time came first */
+        [WI_RUNNING] = 1 << WI_PARKED | 1 << WI_READY | 1 << WI_FREE, /* waits, yields, ends */
+        [WI_PARKED] = 1 << WI_READY | 1 << WI_RUNNING,                /* the last: a thread whose time came first */
     };
     return next[before] >> state & 1;
 }
