@@ -20,8 +20,7 @@ struct wi_slab wi_threads = {.name = "threads", .record_size = 256, .chunk_recor
 _Static_assert(sizeof(struct wi_thread) <= 256, "a thread's record fits its slab");
 
 static pthread_key_t exit_key; /* its destructor sees the end of foreign threads */
-static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
-static bool exit_key_made;
+static bool exit_key_made;     /* while the runtime runs: a plugin that was unloaded must leave no destructor behind */
 
 static void set_current(struct wi_thread *t)
 {
@@ -93,29 +92,30 @@ static void foreign_thread_ends(void *argument)
     wi_slab_give(&wi_goroutines, self, self);
 }
 
-static void make_exit_key(void)
-{
-    exit_key_made = pthread_key_create(&exit_key, foreign_thread_ends) == 0;
-}
-
 /* A foreign thread keeps its record's address in its thread-local variable, where nobody else can clear it. So the records of
    foreign threads outlive the runtime; each is given back when its thread comes again. The odd epoch sends it the slow way. */
 void wi_threads_outdate(void)
 {
     uint32_t made = wi_load_acquire(&wi_threads.made);
     struct wi_thread *self = wi_self();
+    bool others = false;
     for (uint32_t number = 1; number < made; number++) {
         struct wi_thread *t = wi_slab_record(&wi_threads, number);
         if (!t || t == self || t->kind != WI_THREAD_FOREIGN || !wi_load_acquire(&t->alive)) /* pairs with introduce */
             continue;
+        others = true;
         t->outdated = true;
         wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) | 1);
     }
     if (self) {
-        pthread_setspecific(exit_key, NULL);
         set_current(NULL);
         give_record(self);
     }
+    if (!others)
+        wi_slab_destroy(&wi_threads);
+    if (exit_key_made)
+        pthread_key_delete(exit_key);
+    exit_key_made = false;
 }
 
 int wi_thread_adopt(void)
@@ -128,7 +128,6 @@ int wi_thread_adopt(void)
         set_current(NULL);
         give_record(outdated);
     }
-    pthread_once(&exit_key_once, make_exit_key);
     void *list;
     if (wi_slab_take(&wi_goroutines, 1, &list) == 0)
         return -ENOMEM;
@@ -277,6 +276,8 @@ struct wi_thread *wi_thread_create(int *error)
 
 void wi_threads_init(void)
 {
+    if (!exit_key_made)
+        exit_key_made = pthread_key_create(&exit_key, foreign_thread_ends) == 0;
     pthread_sigmask(SIG_SETMASK, NULL, &original_mask);
 }
 
