@@ -175,7 +175,7 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
         wi_worker_drain(w);
     if (attention & WI_ATTEND_SLICE) {
         w->runq.streak = WI_RUNQ_STREAK;
-        w->runq.slice_start_ns = 0;
+        w->runq.slice_start_ns = -WI_RUNQ_SLICE_NS;
     }
     run_timers(t, w);
     struct wi_goroutine *g;

@@ -3,6 +3,8 @@
 
 #include "sched/inject.h"
 
+#include <time.h>
+
 /* Takes the n oldest off the ring as a list. */
 static unsigned detach_oldest(struct wi_ring *ring, unsigned n, struct wi_goroutine ***end)
 {
@@ -43,8 +45,10 @@ bool wi_runq_slice_is_over(struct wi_runq *q)
     q->streak = 0;
     if (wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) == 0)
         return false;
-    int64_t now_ns = wi_os_now_ns();
-    if (now_ns - q->slice_start_ns < WI_RUNQ_SLICE_NS)
+    /* CPU time: while the kernel runs somebody else the turn is not used up. Another thread's clock, should the worker have
+       moved, only shortens or lengthens one turn. */
+    int64_t now_ns = wi_os_thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+    if (now_ns >= q->slice_start_ns && now_ns - q->slice_start_ns < WI_RUNQ_SLICE_NS)
         return false;
     q->slice_start_ns = now_ns;
     return true;

@@ -31,7 +31,7 @@ struct wi_runq {
     _Atomic uint32_t tick;               /* [stores: owner; loads: all] picks so far */
     _Atomic uint32_t turns;              /* [stores: owner; loads: all] picks that were not from next */
     uint32_t streak;                     /* [owner] picks from next since the clock was last read */
-    int64_t slice_start_ns;              /* [owner] when the queue last had its turn; 0: its turn is overdue */
+    int64_t slice_start_ns;              /* [owner] CPU time when the queue last had its turn */
     struct wi_ring woken, fresh;
 };
 

@@ -97,7 +97,7 @@ TEST(an_overdue_turn_is_given_at_once)
     }
     wi_ring_push(&q.woken, &goroutines[7]);
     q.streak = WI_RUNQ_STREAK;
-    q.slice_start_ns = 0; /* as the monitor's attention does */
+    q.slice_start_ns = -WI_RUNQ_SLICE_NS; /* as the monitor's attention does */
     wi_store_relaxed(&q.next, &goroutines[1]);
     CHECK_EQ(pick(), 7);
 }
