@@ -48,8 +48,7 @@ bool wi_runq_slice_is_over(struct wi_runq *q)
     /* CPU time: while the kernel runs somebody else the turn is not used up. Another thread's clock, should the worker have
        moved, only shortens or lengthens one turn. */
     int64_t now_ns = wi_os_thread_cpu_ns(CLOCK_THREAD_CPUTIME_ID);
-    if (now_ns >= q->slice_start_ns && now_ns - q->slice_start_ns < WI_RUNQ_SLICE_NS)
-        return false;
-    q->slice_start_ns = now_ns;
-    return true;
+    if (q->slice_start_ns == WI_RUNQ_NOT_STARTED)
+        q->slice_start_ns = now_ns;
+    return now_ns < q->slice_start_ns || now_ns - q->slice_start_ns >= WI_RUNQ_SLICE_NS;
 }

@@ -19,6 +19,7 @@
 #define WI_RUNQ_SIZE 256U
 #define WI_RUNQ_STREAK 64U
 #define WI_RUNQ_SLICE_NS INT64_C(1000000)
+#define WI_RUNQ_NOT_STARTED INT64_MAX
 #define WI_RUNQ_LOOK 32U /* every that many picks the worker looks at timers and the inject queue */
 
 struct wi_ring {
@@ -31,7 +32,7 @@ struct wi_runq {
     _Atomic uint32_t tick;               /* [stores: owner; loads: all] picks so far */
     _Atomic uint32_t turns;              /* [stores: owner; loads: all] picks that were not from next */
     uint32_t streak;                     /* [owner] picks from next since the clock was last read */
-    int64_t slice_start_ns;              /* [owner] CPU time when the queue last had its turn */
+    int64_t slice_start_ns;              /* [owner] CPU time when this turn's clock was first read */
     struct wi_ring woken, fresh;
 };
 
@@ -104,6 +105,7 @@ static inline __attribute__((always_inline)) struct wi_goroutine *wi_runq_pick(s
         return g;
     }
     q->streak = 0;
+    q->slice_start_ns = WI_RUNQ_NOT_STARTED; /* a new turn, however the last one ended */
     wi_bump(&q->turns, 1);
     if ((tick & 1) || wi_ring_length(&q->woken) == 0) {
         struct wi_goroutine *fresh = WI_LIKELY((tick & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
