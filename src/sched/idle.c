@@ -302,6 +302,8 @@ static bool list_idle(struct wi_thread *t)
     bool surplus = wi_sched.n_idle_threads > (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1;
     bool must_watch = wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns); /* then it is needed */
     if (wi_sched.stopping || (surplus && !must_watch && !wi_sched.exiting)) {
+        wi_sched.n_ending++;
+        t->ending = true;
         wi_unlock(&wi_sched.lock);
         return false;
     }

@@ -138,6 +138,12 @@ void wi_threads_exiting(void)
 {
     wi_lock(&wi_sched.lock);
     wi_sched.exiting = true;
+    while (wi_sched.n_ending != 0) { /* they hold no lock and run no user code: soon */
+        wi_unlock(&wi_sched.lock);
+        struct timespec pause = {.tv_nsec = 100000};
+        nanosleep(&pause, NULL);
+        wi_lock(&wi_sched.lock);
+    }
     wi_unlock(&wi_sched.lock);
     wi_threads_reap();
 }

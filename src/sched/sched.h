@@ -31,6 +31,7 @@ struct wi_sched {
     unsigned n_idle_threads;                     /* [lock] */
     _Atomic unsigned n_threads;                  /* [stores: lock] runtime threads */
     _Atomic unsigned n_blocked, n_hogs;          /* [stores: lock] threads that run a goroutine without a worker, by why */
+    unsigned n_ending;                           /* [lock] threads that found themselves too many, not yet dead */
     struct wi_thread *dead;                      /* [lock] ended, to be joined */
     bool stopping;                               /* [lock] threads end when idle */
     bool exiting;                                /* [lock] the program ends: idle threads stay, nobody will join them */

@@ -216,6 +216,7 @@ static void *thread_main(void *argument)
     wi_store_release(&t->alive, false);
     wi_lock(&wi_sched.lock);
     wi_bump(&wi_sched.n_threads, -1U);
+    wi_sched.n_ending -= t->ending;
     t->next_idle = wi_sched.dead;
     wi_sched.dead = t;
     wi_unlock(&wi_sched.lock);

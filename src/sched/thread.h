@@ -42,6 +42,7 @@ struct wi_thread {
     bool spinning;                  /* [thread; who wakes it] counted in wi_sched.alert */
     bool listed;                    /* [wi_sched.lock] in the list of idle threads */
     bool stop;                      /* [wi_sched.lock] end it */
+    bool ending;                    /* [wi_sched.lock] counted in wi_sched.n_ending */
     uint8_t detached;               /* [wi_sched.lock] enum wi_detached */
     _Atomic bool alive;             /* [atomic] the record is in use */
     bool outdated;                  /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
