@@ -6,5 +6,9 @@
 #include "weft/select.h"
 #include "weft/sync.h"
 #include "weft/time.h"
+#include "weft/ctx.h"
+#include "weft/scope.h"
+#include "weft/group.h"
+#include "weft/local.h"
 #include "weft/debug.h"
 #endif

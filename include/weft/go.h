@@ -14,7 +14,7 @@ typedef struct weft_options {
     size_t size;       /* sizeof(weft_options), as the caller was compiled */
     const char *name;  /* shown by reports; the first 55 bytes are copied; NULL for none */
     size_t stack_size; /* bytes, rounded up to a power of two; 0 for the default, 256 KiB */
-    weft_ctx *ctx;     /* reserved: NULL */
+    weft_ctx *ctx;     /* what it runs in; NULL for what the caller runs in */
 } weft_options;
 
 /* ---- the untyped core: for C++, other languages and debuggers ---- */

@@ -21,6 +21,7 @@
 #endif
 
 #define WEFT_API __attribute__((visibility("default")))
+#define WEFT_NORETURN_ __attribute__((noreturn))
 
 #define WEFT_CAT_(a, b) WEFT_CAT2_(a, b)
 #define WEFT_CAT2_(a, b) a##b
@@ -37,6 +38,15 @@ typedef struct weft_site {
     unsigned line;
     unsigned arguments; /* how many words are valid */
 } weft_site;
+
+/* What a block has to undo at its end: the scoped calls declare one, with a cleanup attribute. When the goroutine exits or
+   panics, the runtime undoes it, whatever flags the program was compiled with; never twice. */
+typedef struct weft_scope_ {
+    struct weft_scope_ *next, **link;
+    void (*undo)(struct weft_scope_ *scope);
+    void *object;
+} weft_scope_;
+WEFT_API void weft_scope_leave_(weft_scope_ *scope);
 
 WEFT_END_DECLS_
 
@@ -99,22 +109,31 @@ WEFT_END_DECLS_
 #else
 #define WEFT_NO_NARROW_(fn, args)
 #endif
-#define WEFT_CHECK_(result, fn, args, nulls)                                                                                \
+/* What fn may return: exactly this type; or, of any, nothing, an integer or a pointer. */
+#define WEFT_RETURNS_(result, fn, args)                                                                                     \
+    _Static_assert(__builtin_types_compatible_p(__typeof__((fn)args), result), #fn " must return " #result);
+#define WEFT_RETURNS_WORD_(result, fn, args)                                                                                \
+    _Static_assert(__builtin_classify_type(__builtin_choose_expr(                                                           \
+                       __builtin_types_compatible_p(__typeof__((fn)args), void), 0, (fn)args)) <= 5 &&                      \
+                       (__builtin_types_compatible_p(__typeof__((fn)args), void) || sizeof((fn)args) <= 8),                 \
+                   #fn " must return nothing, an integer or a pointer");
+#define WEFT_CHECK_(fn, args, nulls)                                                                                \
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wint-conversion\"")                                   \
     _Pragma("GCC diagnostic ignored \"-Wnonnull\"") _Pragma("GCC diagnostic ignored \"-Wstrict-prototypes\"")               \
     if (0) (void)(fn)nulls;                                                                                                 \
     WEFT_NO_NARROW_(fn, args)                                                                                               \
     WEFT_RELAX_ WEFT_STRICT_                                                                                                \
     if (0) (void)(fn)args;                                                                                                  \
-    WEFT_RELAX_                                                                                                             \
-    _Static_assert(__builtin_types_compatible_p(__typeof__((fn)args), result), #fn " must return " #result);
+    WEFT_RELAX_
 
 /* Checks that fn(...) is a call that gives result, then evaluates to what entry returns: entry(target, &site, fn, words). */
-#define WEFT_CALL_(entry, result, target, ...) WEFT_CALL2_(entry, result, target, WEFT_ARGS_(__VA_ARGS__))
+#define WEFT_CALL_(entry, result, target, ...) WEFT_CALL2_(entry, WEFT_RETURNS_, result, target, WEFT_ARGS_(__VA_ARGS__))
+#define WEFT_CALL_ANY_(entry, target, ...) WEFT_CALL2_(entry, WEFT_RETURNS_WORD_, , target, WEFT_ARGS_(__VA_ARGS__))
 #define WEFT_CALL2_(...) WEFT_CALL3_(__VA_ARGS__)
-#define WEFT_CALL3_(entry, result, target, fn, count, args, nulls, words)                                                   \
+#define WEFT_CALL3_(entry, returns, result, target, fn, count, args, nulls, words)                                          \
     __extension__({                                                                                                         \
-        WEFT_CHECK_(result, fn, args, nulls)                                                                                \
+        WEFT_CHECK_(fn, args, nulls)                                                                                        \
+        returns(result, fn, args)                                                                                           \
         WEFT_STRICT_                                                                                                        \
         if (0) (void)entry((target), NULL, NULL, NULL);                                                                     \
         WEFT_RELAX_                                                                                                         \

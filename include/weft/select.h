@@ -7,11 +7,12 @@
 
    An expression: the index of the case that was carried out. Among several that are ready one is chosen at random, fairly.
    Gaps are ignored; a select of gaps only, or of NULL channels only, blocks for ever. A timeout <= 0 wins only if nothing is
-   ready. A chosen send on a closed channel gives -EPIPE. */
+   ready. A chosen send on a closed channel gives -EPIPE. When the context that the caller runs in ends and nothing was ready:
+   -ECANCELED or -ETIMEDOUT. */
 #ifndef WEFT_SELECT_H
 #define WEFT_SELECT_H
 
-#include "chan.h"
+#include "ctx.h"
 #pragma GCC system_header /* see macros.h */
 
 WEFT_BEGIN_DECLS_
@@ -53,6 +54,8 @@ struct weft_absent_; /* the type of an argument that was not given */
                  .value = (WEFT_ELEM_(ch)[1]){__VA_ARGS__},                                                                 \
                  .timeout_ns = 0 * sizeof(__extension__({ WEFT_VALUE_(ch, __VA_ARGS__) (void)weft_value_; 0; }))})
 /* clang-format on */
+/* weft_on_done(ctx): chosen when ctx has ended. */
+#define weft_on_done(ctx) ((weft_case){.op = WEFT_CASE_RECV, .chan = weft_ctx_done(ctx)})
 #define weft_on_timeout(ns) ((weft_case){.op = WEFT_CASE_TIMEOUT, .timeout_ns = (ns)})
 #define WEFT_SELECT_(block, ...)                                                                                            \
     __extension__({                                                                                                         \

@@ -10,4 +10,10 @@ __attribute__((noinline)) void wi_sanitizer_unpoison_frames(const struct wi_sani
     const char *top = (const char *)side->asan_bottom + side->asan_size;
     __asan_unpoison_memory_region(low, (size_t)(top - low));
 }
+
+__attribute__((noinline)) void wi_sanitizer_unpoison_below(const void *sp)
+{
+    const char *low = __builtin_frame_address(0);
+    __asan_unpoison_memory_region(low, (size_t)((const char *)sp - low));
+}
 #endif

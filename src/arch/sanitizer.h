@@ -71,6 +71,8 @@ struct wi_sanitizer_side {   /* [owner]: who runs on it; while suspended, who sw
 #ifdef WI_SANITIZER_ASAN
 /* Clears the red zones of the frames that the calling, dying goroutine leaves; deeper ones were cleared at their return. */
 void wi_sanitizer_unpoison_frames(const struct wi_sanitizer_side *side);
+/* The same for frames that are unwound, up to the one whose stack pointer is sp. */
+void wi_sanitizer_unpoison_below(const void *sp);
 #endif
 
 WI_SANITIZER_HOOK void wi_sanitizer_stack_first_use(struct wi_sanitizer_side *side, char *low, char *top)
@@ -140,6 +142,25 @@ WI_SANITIZER_HOOK void wi_sanitizer_after_switch(struct wi_sanitizer_side *self,
     }
 #endif
     (void)self, (void)previous;
+}
+
+/* The frames below sp, the caller's but for itself, are left by unwinding: what is called next lies in their place. */
+WI_SANITIZER_HOOK void wi_sanitizer_frames_left(const void *sp)
+{
+#ifdef WI_SANITIZER_ASAN
+    wi_sanitizer_unpoison_below(sp);
+#endif
+    (void)sp;
+}
+
+/* A goroutine ends from within its frames. They would stay on the fiber's shadow call stack, and TSan keeps every different one that
+   it sees, at an allocation or a lock, for ever: the fiber has served. */
+WI_SANITIZER_HOOK void wi_sanitizer_stack_abandoned(struct wi_sanitizer_side *side)
+{
+#ifdef WI_SANITIZER_TSAN
+    side->tsan_uses = WI_SANITIZER_TSAN_USES;
+#endif
+    (void)side;
 }
 
 /* LSan looks for pointers in the heap, in globals and in the stacks that threads run on. It is told of mapped memory that

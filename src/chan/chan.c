@@ -7,6 +7,7 @@
 
 #include "mem/slab.h"
 #include "sched/enter.h"
+#include "timer/timeout.h"
 
 #include <stdlib.h>
 
@@ -22,12 +23,29 @@ void wi_chans_forget(void)
     wi_slab_forget(&chans);
 }
 
-void wi_chans_destroy(void)
+/* ---- life ---- */
+
+void wi_chan_init(weft_chan_core *c, size_t size, size_t capacity, char *buffer)
 {
-    wi_slab_destroy(&chans);
+    c->closed = false;
+    c->element_size = size;
+    c->capacity = capacity;
+    c->head = 0;
+    c->buffer = buffer;
+    c->receivers = c->senders = (struct wi_waitq){0};
+    wi_store_relaxed(&c->count, 0);
+    wi_store_release(&c->references, 1);
 }
 
-/* ---- life ---- */
+static weft_chan_core *make(size_t size, size_t capacity, char *buffer)
+{
+    void *list;
+    if (wi_slab_take(&chans, 1, &list) == 0)
+        return NULL;
+    weft_chan_core *c = list;
+    wi_chan_init(c, size, capacity, buffer);
+    return c;
+}
 
 weft_chan_core *weft_chan_core_make(size_t size, size_t capacity)
 {
@@ -37,20 +55,20 @@ weft_chan_core *weft_chan_core_make(size_t size, size_t capacity)
     char *buffer = NULL;
     if (bytes && !(buffer = malloc(bytes)))
         return NULL;
-    void *list;
-    if (wi_slab_take(&chans, 1, &list) == 0) {
+    weft_chan_core *c = make(size, capacity, buffer);
+    if (!c)
         free(buffer);
+    return c;
+}
+
+weft_chan_core *wi_chan_make_owned(size_t size, size_t capacity, void *buffer, struct wi_chan_owner *owner)
+{
+    weft_chan_core *c = make(size, capacity, buffer);
+    if (!c)
         return NULL;
-    }
-    weft_chan_core *c = list;
-    c->closed = false;
-    c->element_size = size;
-    c->capacity = capacity;
-    c->head = 0;
-    c->buffer = buffer;
-    c->receivers = c->senders = (struct wi_waitq){0};
-    wi_store_relaxed(&c->count, 0);
-    wi_store_release(&c->references, 1);
+    wi_lock(&c->lock); /* a timer of the channel that was in this record may still look whether it is its own */
+    c->owner = owner;
+    wi_unlock(&c->lock);
     return c;
 }
 
@@ -68,10 +86,15 @@ void weft_chan_core_free(weft_chan_core *c)
     wi_lock(&c->lock); /* what somebody completed may still be on its way out of the lock */
     bool waited_on = c->receivers.first || c->senders.first;
     char *buffer = c->buffer;
+    struct wi_chan_owner *owner = c->owner;
+    c->owner = NULL;
     wi_unlock(&c->lock);
     if (waited_on)
         wi_fatal("free of a channel that goroutines wait on");
-    free(buffer);
+    if (owner)
+        owner->freed(owner);
+    else
+        free(buffer);
     wi_slab_give(&chans, c, c);
 }
 
@@ -168,29 +191,54 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(we
 
 /* ---- waiting ---- */
 
-static _Noreturn void block_for_ever(void)
+/* Only the caller's context can end that. */
+static int block_for_ever(void)
 {
-    struct wi_thread *t = wi_enter_blocking_or_die();
-    wi_wait_on(t, wi_waiting(t), &wi_waits_for_ever, NULL);
-    for (;; t = wi_self())
-        wi_park(t, wi_wait_commit_forever, NULL); /* nobody can end it */
+    struct wi_thread *t = wi_enter_blocking();
+    if (!t)
+        return -EDEADLK;
+    int reason = wi_sleep_for_ever(t, &wi_waits_for_ever);
+    wi_leave(wi_self());
+    return reason;
 }
 
-/* Waits in q; the lock is held and given up. Whether the operation succeeded. */
-static inline __attribute__((always_inline)) bool wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
-                                                          const struct wi_wait_kind *kind, void *value)
+/* As wait_in, where the caller's context may end the wait. */
+static __attribute__((noinline)) int wait_cancellably(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
+                                                      const struct wi_wait_kind *kind, void *value)
 {
     struct wi_waiter w = {.g = wi_waiting(t), .value = value};
+    if (!wi_wait_begin(w.g, &w.ticket)) {
+        wi_unlock(&c->lock);
+        return wi_wait_refused(t, w.g, w.ticket);
+    }
+    wi_waitq_push(q, &w);
+    wi_wait_on(t, w.g, kind, c);
+    wi_unlock(&c->lock);
+    if (wi_wait_shared(t, w.g, w.ticket, INT64_MAX) != WI_WAIT_BY_CONTEXT)
+        return w.ok ? 0 : -EPIPE;
+    wi_lock(&c->lock);
+    wi_waitq_remove(&w);
+    wi_unlock(&c->lock);
+    return wi_cancel_reason(w.g);
+}
+
+/* Waits in q; the lock is held and given up. The operation's result. */
+static inline __attribute__((always_inline)) int wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
+                                                         const struct wi_wait_kind *kind, void *value)
+{
+    struct wi_waiter w = {.g = wi_waiting(t), .value = value};
+    if (WI_UNLIKELY(wi_cancel_of(w.g) != NULL))
+        return wait_cancellably(t, c, q, kind, value);
     wi_waitq_push(q, &w);
     wi_wait_on(t, w.g, kind, c);
     wi_park(t, wi_wait_commit_unlock, &c->lock);
-    return w.ok;
+    return w.ok ? 0 : -EPIPE;
 }
 
 int weft_chan_core_send(weft_chan_core *c, const void *value)
 {
     if (WI_UNLIKELY(!c))
-        block_for_ever();
+        return block_for_ever();
     struct wi_thread *t = wi_enter_blocking();
     if (WI_UNLIKELY(!t))
         return -EDEADLK;
@@ -198,9 +246,9 @@ int weft_chan_core_send(weft_chan_core *c, const void *value)
     wi_lock(&c->lock);
     enum wi_chan_result result = wi_chan_send_locked(c, value, &ended);
     if (result == WI_CHAN_WAIT) {
-        bool ok = wait_in(t, c, &c->senders, &wi_waits_for_send, (void *)(uintptr_t)value);
+        int error = wait_in(t, c, &c->senders, &wi_waits_for_send, (void *)(uintptr_t)value);
         wi_leave(wi_self());
-        return ok ? 0 : -EPIPE;
+        return error;
     }
     wi_unlock(&c->lock);
     wi_waiter_complete(t, ended);
@@ -211,7 +259,7 @@ int weft_chan_core_send(weft_chan_core *c, const void *value)
 static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value)
 {
     if (WI_UNLIKELY(!c))
-        block_for_ever();
+        return block_for_ever();
     struct wi_thread *t = wi_enter_blocking();
     if (WI_UNLIKELY(!t))
         return -EDEADLK;
@@ -219,9 +267,9 @@ static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void
     wi_lock(&c->lock);
     enum wi_chan_result result = wi_chan_recv_locked(c, value, &ended);
     if (result == WI_CHAN_WAIT) {
-        bool ok = wait_in(t, c, &c->receivers, &wi_waits_for_recv, value);
+        int error = wait_in(t, c, &c->receivers, &wi_waits_for_recv, value);
         wi_leave(wi_self());
-        return ok ? 0 : -EPIPE;
+        return error;
     }
     wi_unlock(&c->lock);
     wi_waiter_complete(t, ended);
@@ -275,18 +323,12 @@ int weft_chan_core_try_recv(weft_chan_core *c, void *value)
 
 /* ---- close ---- */
 
-int weft_chan_core_close(weft_chan_core *c)
+bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c)
 {
-    if (!c)
-        wi_fatal("close of a NULL channel");
-    struct wi_thread *t = wi_enter();
-    if (!t)
-        return -EDEADLK;
     wi_lock(&c->lock);
     if (c->closed) {
         wi_unlock(&c->lock);
-        wi_leave(t);
-        return -EPIPE;
+        return false;
     }
     c->closed = true;
     struct wi_waiter *list = NULL, **end = &list;
@@ -306,6 +348,17 @@ int weft_chan_core_close(weft_chan_core *c)
         next = list->next;
         wi_waiter_complete(t, list);
     }
+    return true;
+}
+
+int weft_chan_core_close(weft_chan_core *c)
+{
+    if (!c)
+        wi_fatal("close of a NULL channel");
+    struct wi_thread *t = wi_enter();
+    if (!t)
+        return -EDEADLK;
+    bool closed = wi_chan_close_inside(t, c);
     wi_leave(t);
-    return 0;
+    return closed ? 0 : -EPIPE;
 }

@@ -32,17 +32,24 @@ struct wi_waitq {
     struct wi_waiter *first, *last;
 };
 
+/* Who made the channel, gave it its buffer, and is told when the last reference to it has gone. That may be outside weft; nobody
+   waits on the channel then, and it is not the owner's any more: see timer.c. */
+struct wi_chan_owner {
+    void (*freed)(struct wi_chan_owner *owner);
+};
+
 struct weft_chan_core {
     struct wi_waitq receivers; /* [lock] first is the slab's link while the channel is free */
     struct wi_waitq senders;   /* [lock] */
     struct wi_lock lock;
     _Atomic uint32_t references;
-    bool closed;          /* [lock] */
-    size_t element_size;  /* [const] */
-    _Atomic size_t count; /* [stores: lock; loads: all] elements buffered */
-    size_t capacity;      /* [const] */
-    size_t head;          /* [lock] index of the oldest */
-    char *buffer;         /* [const; contents: lock] capacity elements */
+    bool closed;                 /* [lock] */
+    size_t element_size;         /* [const] */
+    _Atomic size_t count;        /* [stores: lock; loads: all] elements buffered */
+    size_t capacity;             /* [const] */
+    size_t head;                 /* [lock] index of the oldest */
+    char *buffer;                /* [const; contents: lock] capacity elements */
+    struct wi_chan_owner *owner; /* [lock] or NULL, also while the channel is free */
 };
 
 static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)
@@ -108,8 +115,15 @@ static inline void wi_waiter_complete(struct wi_thread *t, struct wi_waiter *w)
         wi_wait_complete(t, w->g, w->ticket);
 }
 
+/* Makes a channel in type-stable memory; everything is set but its lock, which somebody may be on the way
+   out of, and its owner, which is NULL when it is free. */
+void wi_chan_init(weft_chan_core *c, size_t size, size_t capacity, char *buffer);
+/* weft_chan_core_close inside weft: false when it was closed before. */
+bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c);
+/* A channel with a buffer of the owner's, one reference; NULL: no memory. */
+weft_chan_core *wi_chan_make_owned(size_t size, size_t capacity, void *buffer, struct wi_chan_owner *owner);
+
 extern const struct wi_wait_kind wi_waits_for_send, wi_waits_for_recv, wi_waits_for_ever;
 void wi_chans_forget(void);
-void wi_chans_destroy(void);
 
 #endif

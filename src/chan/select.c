@@ -139,62 +139,40 @@ static void queue_everywhere(const struct selection *s, struct wi_goroutine *g, 
     }
 }
 
-/* Parks until a waiter wins or the time comes; true: the time came. */
-static bool wait_shared(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket, int64_t deadline_ns)
-{
-    if (wi_waits_as_thread(t)) {
-        if (wi_park_thread(t, wi_wait_commit, NULL, deadline_ns))
-            return false;
-        bool timed_out = wi_wait_claim(g, ticket);
-        if (!timed_out)
-            wi_thread_sleep(t, INT64_MAX); /* somebody claimed it and is about to complete it */
-        wi_goroutine_set_state(g, WI_RUNNING);
-        return timed_out;
-    }
-    struct wi_timeout timeout;
-    if (deadline_ns != INT64_MAX)
-        wi_timeout_start(t, &timeout, g, ticket, deadline_ns);
-    wi_park(t, wi_wait_commit, NULL);
-    if (deadline_ns == INT64_MAX)
-        return false;
-    wi_timeout_stop(&timeout);
-    return timeout.fired;
-}
-
 /* Queues on all, waits, unlinks. All are locked on entry, none on return. */
 static int wait_for_one(struct wi_thread *t, const struct selection *s)
 {
     struct wi_goroutine *g = wi_waiting(t);
     struct wi_waiter *winner = NULL;
     int64_t deadline_ns = s->timeout_case < 0 ? INT64_MAX : wi_deadline_ns(s->timeout_ns);
-    uint64_t ticket = wi_wait_open(g);
+    uint64_t ticket;
+    if (!wi_wait_begin(g, &ticket)) {
+        unlock_all(s, NULL);
+        return wi_wait_refused(t, g, ticket);
+    }
     queue_everywhere(s, g, ticket, &winner);
     wi_wait_on(t, g, s->timeout_case < 0 ? &waits_for_select : &waits_for_select_or_time,
                s->n == 1 ? s->cases[s->order[0]].chan : NULL);
     unlock_all(s, NULL);
-    bool timed_out = wait_shared(t, g, ticket, deadline_ns);
-    WI_CHECK(timed_out || winner);
-    const weft_chan_core *gone = timed_out ? NULL : s->cases[winner->index].chan;
+    uint64_t by = wi_wait_shared(t, g, ticket, deadline_ns);
+    WI_CHECK((by == 0) == (winner != NULL));
+    const weft_chan_core *gone = winner ? s->cases[winner->index].chan : NULL;
     lock_all(s, gone);
     for (unsigned i = 0; i < s->n; i++)
         wi_waitq_remove(&s->waiters[i]);
     unlock_all(s, gone);
-    if (timed_out)
-        return s->timeout_case;
+    if (!winner)
+        return by == WI_WAIT_BY_TIME ? s->timeout_case : wi_cancel_reason(g);
     return report(&s->cases[winner->index], winner->index, winner->ok);
 }
 
 /* No channel takes part: time alone, or nothing, ends it. */
 static int select_nothing(struct wi_thread *t, const struct selection *s)
 {
-    if (s->timeout_case >= 0) {
-        if (s->timeout_ns > 0)
-            wi_sleep_until(t, wi_deadline_ns(s->timeout_ns));
-        return s->timeout_case;
-    }
-    wi_wait_on(t, wi_waiting(t), &wi_waits_for_ever, NULL);
-    wi_park(t, wi_wait_commit_forever, NULL);
-    return -EAGAIN;
+    if (s->timeout_case < 0)
+        return wi_sleep_for_ever(t, &wi_waits_for_ever);
+    int error = s->timeout_ns > 0 ? wi_sleep_until(t, wi_deadline_ns(s->timeout_ns)) : 0;
+    return error ? error : s->timeout_case;
 }
 
 static int run(struct selection *s, const weft_case *cases, unsigned n, bool block)

@@ -85,6 +85,7 @@ int64_t wi_debug_quiet(void)
         return last_ns + SETTLE_NS;
     reported = true;
     wi_report("%sall goroutines are asleep - deadlock!", reading.main_waits ? "fatal: " : "");
+    wi_cycles_print(STDERR_FILENO, true);
     weft_dump(STDERR_FILENO);
     if (reading.main_waits)
         _exit(2);

@@ -10,9 +10,10 @@ struct wi_snapshot {
     uint64_t id;           /* 0: a foreign thread */
     const weft_site *site; /* NULL: a foreign thread */
     enum wi_state state;
-    uint32_t turn;  /* how often it changed its state */
-    bool is_thread; /* the record of a foreign thread */
-    pid_t tid;      /* of a foreign thread */
+    uint32_t turn;    /* how often it changed its state */
+    bool is_thread;   /* the record of a foreign thread */
+    pid_t tid;        /* of a foreign thread */
+    const void *join; /* what its end counts down, see ctx/future.h; or NULL */
     char name[56];
     const struct wi_wait_kind *kind; /* parked: what it waits for ... */
     const void *object;              /* ... which one ... */
@@ -32,9 +33,17 @@ const char *wi_wait_text(const struct wi_snapshot *snapshot, char *text, size_t 
 /* "goroutine 42 (worker, digest.c:61)"; returns text. */
 const char *wi_who(const struct wi_snapshot *snapshot, char *text, size_t size);
 
+/* ---- cycle.c ---- */
+/* Writes the cycles of goroutines that wait for each other; returns how many. sure: everything is known to stand still, and one look
+   is enough. */
+int wi_cycles_print(int fd, bool sure);
+
 /* ---- deadlock.c: for the monitor, see hooks.h ---- */
 int64_t wi_debug_quiet(void);
 void wi_deadlock_started(void);
+
+/* ---- held.c: for hooks.h ---- */
+void wi_held_parks(struct wi_thread *t);
 
 /* ---- signals.c: the environment, signals, the end of the program ---- */
 void wi_debug_started(void);
@@ -42,6 +51,8 @@ void wi_debug_stopped(void);
 void wi_debug_forget(void);
 void wi_debug_main_started(void);
 void wi_debug_requested(uint32_t requests);
+void wi_debug_dump(void);
+char *wi_debug_stack_text(void);
 enum wi_request { WI_REQUEST_DUMP = 1, WI_REQUEST_FAULT = 2 };
 
 #endif

@@ -3,22 +3,52 @@
 #include "sched/hooks.h"
 
 #include "chan/chan.h"
+#include "chan/timer.h"
+#include "ctx/ctx.h"
+#include "ctx/future.h"
+#include "ctx/panic.h"
 #include "debug/debug.h"
+#include "sync/guard.h"
 #include "sync/waitgroup.h"
 #include "timer/timeout.h"
+
+static void stop_timers(void)
+{
+    wi_timers_stop();
+    wi_after_funcs_stop();
+}
 
 static void forget(void)
 {
     wi_timers_forget();
     wi_chans_forget();
+    wi_chan_timers_forget();
+    wi_after_funcs_forget();
+    wi_guards_forget();
+    wi_ctxs_forget();
     wi_debug_forget();
+}
+
+static void joined(struct wi_thread *t, void *join)
+{
+    if (wi_join_is_future(join))
+        wi_future_joined(t, join);
+    else
+        wi_wg_joined(t, join);
 }
 
 const struct wi_hooks wi_hooks = {
     .timers_run = wi_timers_run,
     .timers_start = wi_timers_start,
-    .timers_stop = wi_timers_stop,
-    .joined = wi_wg_joined,
+    .timers_stop = stop_timers,
+    .timers_freeze = wi_timers_freeze,
+    .ending = wi_scopes_ending,
+    .thread_ending = wi_locals_destroy,
+    .context_free = wi_ctx_freed,
+    .joined = joined,
+    .parks_with_mutex = wi_held_parks,
+    .dump = wi_debug_dump,
+    .stack_text = wi_debug_stack_text,
     .started = wi_debug_started,
     .stopped = wi_debug_stopped,
     .forget = forget,

@@ -1,4 +1,5 @@
 /* signals.c — the environment, the dump signal, faults in guards, and what is said when the program ends. */
+#define _GNU_SOURCE 1 /* memfd_create */
 #include "debug/debug.h"
 #include "debug/unwind.h"
 #include "sched/hooks.h"
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* ---- dumps by signal ---- */
@@ -173,6 +175,27 @@ static void describe_caller(int fd)
     uintptr_t pcs[WI_UNWIND_MAX];
     int n = wi_unwind_here(NULL, pcs, WI_UNWIND_MAX);
     wi_unwind_print(fd, pcs, n, "    ", true);
+}
+
+char *wi_debug_stack_text(void)
+{
+    int fd = memfd_create("weft-stack", MFD_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    uintptr_t pcs[WI_UNWIND_MAX];
+    int n = wi_unwind_here(NULL, pcs, WI_UNWIND_MAX);
+    wi_unwind_print(fd, pcs, n, "    ", true);
+    off_t size = lseek(fd, 0, SEEK_END);
+    char *text = size < 0 ? NULL : malloc((size_t)size + 1);
+    if (text)
+        text[pread(fd, text, (size_t)size, 0) == size ? size : 0] = '\0';
+    close(fd);
+    return text;
+}
+
+void wi_debug_dump(void)
+{
+    weft_dump(STDERR_FILENO);
 }
 
 /* ---- the end of the program ---- */

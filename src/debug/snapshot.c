@@ -5,6 +5,7 @@
    away and taken again. */
 #include "debug/debug.h"
 
+#include "ctx/future.h"
 #include "sched/sched.h"
 
 #include <stdio.h>
@@ -29,10 +30,11 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
     s->site = *(const weft_site *volatile *)&g->site;
     uint32_t flags = *(volatile uint32_t *)&g->flags;
     s->is_thread = (flags & WI_G_THREAD) != 0;
+    s->join = wi_join_object(*(void *volatile *)&g->join);
     s->name[0] = '\0';
-    char *name = *(char *volatile *)&g->name;
-    for (size_t i = 0; name && i < sizeof s->name - 1; i++) {
-        s->name[i] = ((volatile char *)name)[i];
+    volatile struct wi_extra *extra = *(struct wi_extra *volatile *)&g->extra;
+    for (size_t i = 0; extra && i < sizeof s->name - 1; i++) {
+        s->name[i] = extra->name[i];
         s->name[i + 1] = '\0';
         if (!s->name[i])
             break;

@@ -262,8 +262,8 @@ struct range {
     int lines;   /* seen so far */
     int leading; /* how many wi_ functions come first */
     int public;  /* the first weft_ function, or -1 */
-    int invoke;  /* the last wi_invoke, or -1: it and what called it started the goroutine */
     int last;    /* the last line that is no wi_ function */
+    int invoke;  /* behind the last such line before the last wi_invoke, which started the goroutine; or -1 */
 };
 
 static bool starts(const char *line, const char *word)
@@ -280,7 +280,7 @@ static void count_line(struct range *range, const char *line)
     if (range->public < 0 && starts(line, "weft_"))
         range->public = i;
     if (starts(line, "wi_invoke ") || starts(line, "wi_invoke+"))
-        range->invoke = i;
+        range->invoke = range->last + 1;
     if (!internal)
         range->last = i;
 }

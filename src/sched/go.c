@@ -1,4 +1,5 @@
 /* go.c — starting goroutines: records, ids, stacks and their caches; the public calls of weft/go.h. */
+#include "sched/cancel.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
 #include "sched/waiter.h"
@@ -64,8 +65,8 @@ static inline void count_ended(struct wi_worker *w)
 void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    if (WI_UNLIKELY(g->name != NULL))
-        wi_name_free(g);
+    if (WI_UNLIKELY(g->extra != NULL))
+        wi_extra_free(g);
     wi_goroutine_set_state(g, WI_FREE);
     count_ended(w);
     if (WI_UNLIKELY(!w)) {
@@ -202,44 +203,50 @@ void wi_worker_drain(struct wi_worker *w)
         give_records(w, wi_load_relaxed(&w->records_held));
 }
 
-/* ---- names: type-stable, because a dump may read one while its goroutine ends ---- */
+/* ---- extras ---- */
 
-struct name {
-    struct name *next; /* slab link */
-    char text[56];
-};
-static struct wi_slab names = {.name = "names", .record_size = sizeof(struct name), .chunk_records = 1024};
+static struct wi_slab extras = {.name = "extras", .record_size = sizeof(struct wi_extra), .chunk_records = 1024};
+
+struct wi_extra *wi_extra_of(struct wi_goroutine *g)
+{
+    void *list;
+    if (!g->extra && wi_slab_take(&extras, 1, &list) != 0) {
+        struct wi_extra *extra = list;
+        extra->locals = NULL;
+        extra->leaving = false;
+        extra->name[0] = '\0';
+        g->extra = extra;
+    }
+    return g->extra;
+}
 
 static int set_name(struct wi_goroutine *g, const char *text)
 {
-    void *list;
-    if (!g->name) {
-        if (wi_slab_take(&names, 1, &list) == 0)
-            return -ENOMEM;
-        g->name = ((struct name *)list)->text;
-    }
-    size_t length = strnlen(text, sizeof((struct name *)0)->text - 1);
-    memcpy(g->name, text, length);
-    g->name[length] = '\0';
+    struct wi_extra *extra = wi_extra_of(g);
+    if (!extra)
+        return -ENOMEM;
+    size_t length = strnlen(text, sizeof extra->name - 1);
+    memcpy(extra->name, text, length);
+    extra->name[length] = '\0';
     return 0;
 }
 
-void wi_name_free(struct wi_goroutine *g)
+void wi_extra_free(struct wi_goroutine *g)
 {
-    struct name *name = (struct name *)(void *)(g->name - offsetof(struct name, text));
-    g->name = NULL;
-    name->next = NULL;
-    wi_slab_give(&names, name, name);
+    struct wi_extra *extra = g->extra;
+    g->extra = NULL;
+    extra->next = NULL;
+    wi_slab_give(&extras, extra, extra);
 }
 
-void wi_names_destroy(void)
+void wi_extras_destroy(void)
 {
-    wi_slab_destroy(&names);
+    wi_slab_destroy(&extras);
 }
 
-void wi_names_forget(void)
+void wi_extras_forget(void)
 {
-    wi_slab_forget(&names);
+    wi_slab_forget(&extras);
 }
 
 /* ---- spawn ---- */
@@ -254,9 +261,28 @@ static inline struct wi_goroutine *make(struct wi_thread *t, const weft_site *si
     g->flags = flags;
     wi_store_relaxed(&g->id, next_id(w));
     g->site = site;
-    g->name = NULL;
+    g->extra = NULL;
     g->join = NULL;
+    g->context = NULL;
     return g;
+}
+
+/* The goroutine that t starts runs in the given context, or in the one that the caller runs in. */
+static inline void inherit(struct wi_thread *t, struct wi_goroutine *g, struct wi_context *context)
+{
+    struct wi_goroutine *self = wi_waiting(t);
+    struct wi_member *member = self && (self->flags & WI_G_MEMBER) ? wi_load_relaxed(&self->run.member) : NULL;
+    if (WI_LIKELY(!member && !context))
+        return;
+    if (!context) {
+        context = member->context;
+        if (member->shielded)
+            g->flags |= WI_G_SHIELDED;
+    }
+    if (context == &wi_background)
+        return;
+    wi_context_ref(context);
+    g->context = context;
 }
 
 static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
@@ -271,13 +297,13 @@ static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
     wi_alert(t, w);
 }
 
-/* Reads options into flags. 0 or -EINVAL. */
-static int read_options(const weft_options *options, uint32_t *flags, const char **name)
+/* Reads options into the rest. 0 or -EINVAL. */
+static int read_options(const weft_options *options, uint32_t *flags, const char **name, struct wi_context **context)
 {
     if (options->size < offsetof(weft_options, stack_size) + sizeof options->stack_size)
         return -EINVAL;
-    if (options->size >= sizeof *options && options->ctx)
-        return -EINVAL;
+    if (options->size >= sizeof *options)
+        *context = (struct wi_context *)(void *)options->ctx;
     *name = options->name;
     size_t size = options->stack_size;
     if (size > WI_STACK_MAX_SIZE)
@@ -303,8 +329,9 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
 {
     uint32_t flags = 0;
     const char *name = NULL;
+    struct wi_context *context = NULL;
     if (WI_UNLIKELY(options != NULL)) {
-        int error = read_options(options, &flags, &name);
+        int error = read_options(options, &flags, &name, &context);
         if (error)
             return error;
     }
@@ -323,6 +350,7 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
         wi_leave(t);
         return -ENOMEM;
     }
+    inherit(t, g, context);
     g->join = join;
     g->start.fn = fn;
     memcpy(g->start.words, words, sizeof g->start.words);
@@ -331,10 +359,26 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
     return 0;
 }
 
+int wi_spawn_inside(struct wi_thread *t, struct wi_context *context, bool shielded, const weft_site *site, weft_fn_ fn,
+                    const uintptr_t *words)
+{
+    struct wi_goroutine *g = make(t, site, shielded ? WI_G_SHIELDED : 0);
+    if (!g)
+        return -ENOMEM;
+    if (context && context != &wi_background) {
+        wi_context_ref(context);
+        g->context = context;
+    }
+    g->start.fn = fn;
+    memcpy(g->start.words, words, sizeof g->start.words);
+    launch(t, g);
+    return 0;
+}
+
 _Noreturn void wi_spawn_failed(int error)
 {
     if (error == -EINVAL)
-        wi_fatal("weft_go_opt: bad options (size, a stack of more than 1 GiB, or a context)");
+        wi_fatal("weft_go_opt: bad options (size, or a stack of more than 1 GiB)");
     if (error == -EDEADLK)
         wi_enter_refused();
     wi_fatal("weft_go: %s", error == -ENOMEM ? "out of memory" : "no thread can be made");
@@ -368,6 +412,7 @@ void weft_spawn_copy_(const weft_site *site, weft_fn_ fn, const void *object, si
     struct wi_goroutine *g = make(t, site, small ? WI_G_COPY : WI_G_HEAP);
     if (WI_UNLIKELY(!g))
         wi_spawn_failed(-ENOMEM);
+    inherit(t, g, NULL);
     g->start.fn = fn;
     memset(g->start.words, 0, sizeof g->start.words);
     if (small)
@@ -409,7 +454,7 @@ int weft_run_(const weft_options *options, const weft_site *site, weft_fn_ fn, c
     if (error)
         wi_spawn_failed(error);
     struct wi_goroutine *self = wi_self()->self;
-    struct main_call call = {.fn = fn, .words = words, .waiter = self, .ticket = wi_wait_open(self)};
+    struct main_call call = {.fn = fn, .words = words, .waiter = self, .ticket = wi_wait_open(self, 0)};
     uintptr_t argument[6] = {(uintptr_t)&call};
     wi_hooks.main_started();
     if ((error = wi_spawn(options, site, (weft_fn_)run_main, argument, NULL)) != 0)
@@ -456,8 +501,8 @@ int weft_name(const char *name)
     int result = 0;
     if (name)
         result = set_name(t->current, name);
-    else if (t->current->name)
-        wi_name_free(t->current);
+    else if (t->current->extra)
+        t->current->extra->name[0] = '\0';
     wi_leave(t);
     return result;
 }

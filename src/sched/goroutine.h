@@ -14,6 +14,8 @@
 #include "weft/go.h"
 
 struct wi_thread;
+struct wi_context;
+struct wi_member;
 
 /* Who may leave each state, and who owns the stack in it:
      FREE     spawn                                      no stack
@@ -32,6 +34,8 @@ enum wi_goroutine_flags {
     WI_G_BLOCKER = 4,    /* was last seen blocked in the kernel: queued where busy workers do not look */
     WI_G_COPY = 8,       /* start.words hold an object to copy to the stack */
     WI_G_HEAP = 16,      /* start.words[0] is an object to free */
+    WI_G_SHIELDED = 32,  /* started under a shield: its context does not end its waits */
+    WI_G_MEMBER = 64,    /* run.member is not NULL: here, because a wait looks at this line anyway */
     WI_G_SIZE_SHIFT = 8, /* log2 of the stack size, 0 for the default */
     WI_G_SIZE_MASK = 0xff00,
 };
@@ -40,6 +44,16 @@ enum wi_goroutine_flags {
 struct wi_wait_kind {
     const char *text; /* "receive on channel" */
     bool timed;       /* time ends it */
+    bool joins;       /* it lasts until all goroutines have ended whose join its object is */
+};
+
+/* Type-stable, because a dump may read the name while its goroutine ends. */
+struct wi_extra {
+    struct wi_extra *next;                    /* slab link */
+    void *locals;                             /* [owner] goroutine-local values, see ctx/local.c */
+    char name[56];                            /* [owner] "": none */
+    bool leaving;                             /* [owner] it exits or panics: unwinding is in use */
+    _Alignas(16) unsigned char unwinding[96]; /* [owner] see ctx/panic.c */
 };
 
 struct wi_goroutine {
@@ -48,7 +62,10 @@ struct wi_goroutine {
     uint32_t flags;                   /* [owner of the state] */
     _Atomic uint64_t wait;            /* [atomic] the wait word, see waiter.h; never reset */
     _Atomic(struct wi_stack *) stack; /* [owner] NULL until the first run */
-    void *sp;                         /* [owner] suspended: the stack pointer, see arch/context.h */
+    union {
+        void *sp;                   /* [owner] suspended: the stack pointer, see arch/context.h */
+        struct wi_context *context; /* [owner] FRESH: the context that it will run in, with a reference; or NULL */
+    };
     union {
         struct {
             weft_fn_ fn;
@@ -60,12 +77,15 @@ struct wi_goroutine {
             int64_t since_ns;                /* ... and since about when */
             struct wi_thread *thread;        /* a pinned goroutine's, a foreign thread's */
             void *waiter;                    /* parked: its struct on the stack, for who finds the record by number */
+            _Atomic(struct wi_member *)
+                member;          /* [stores: owner] the context it runs in, see cancel.h; NULL: none ends it */
+            weft_scope_ *scopes; /* [owner] what is to be undone, newest first, see scope.h */
         } run;
     };
-    _Atomic uint64_t id;   /* [const while not FREE] never reused; 0 in the record of a foreign thread */
-    const weft_site *site; /* [const while not FREE] */
-    char *name;            /* [owner] in a type-stable record of its own, or NULL */
-    void *join;            /* [const] the WaitGroup that weft_wg_go counts down */
+    _Atomic uint64_t id;    /* [const while not FREE] never reused; 0 in the record of a foreign thread */
+    const weft_site *site;  /* [const while not FREE] */
+    struct wi_extra *extra; /* [owner] what few goroutines have, or NULL */
+    void *join;             /* [const] the WaitGroup or future that its end counts down, see ctx/future.h; or NULL */
 };
 _Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two cache lines");
 

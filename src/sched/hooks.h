@@ -10,8 +10,24 @@ struct wi_hooks {
     /* Makes and frees the timers of all workers. 0 or -ENOMEM. */
     int (*timers_start)(void);
     void (*timers_stop)(void);
-    /* A goroutine started by weft_wg_go ended. */
+    /* From when it returns until it is undone nothing happens by time. */
+    void (*timers_freeze)(bool freeze);
+    /* A goroutine's function has returned, or it exits: runs what is left to undo and the destructors of its local values.
+       Called outside weft; may move the goroutine. */
+    void (*ending)(struct wi_goroutine *g);
+    /* A foreign thread ends: destroys its local values. */
+    void (*thread_ending)(struct wi_goroutine *self);
+    /* Nobody has a reference to the context any more. Called inside weft. */
+    void (*context_free)(struct wi_context *context);
+    /* A goroutine that somebody joins ended: see ctx/future.h. */
     void (*joined)(struct wi_thread *t, void *join);
+    /* Checked builds: the goroutine on t parks, and the thread holds a pthread mutex. Called inside weft, perhaps with a lock of what it
+       waits for. */
+    void (*parks_with_mutex)(struct wi_thread *t);
+    /* For a fatal panic: dumps all goroutines to standard error. */
+    void (*dump)(void);
+    /* The caller's stack as text, to be freed; NULL: no memory. */
+    char *(*stack_text)(void);
     /* The runtime started: reads the debug environment, installs signal handlers. */
     void (*started)(void);
     void (*stopped)(void);

@@ -10,7 +10,9 @@
    no lock and makes no system call. What needs either is done on the scheduler's own stack, after its commit. */
 #include "base/perturb.h"
 #include "sched/enter.h"
+#include "sched/cancel.h"
 #include "sched/hooks.h"
+#include "sched/scope.h"
 #include "sched/waiter.h"
 
 #include <stdlib.h>
@@ -18,7 +20,7 @@
 
 /* Cache lines of a stack that is about to be switched to, beside that of the saved registers; between them is the red zone. */
 #define PREFETCHED 4
-#define PREFETCHED_FROM 152
+#define PREFETCHED_FROM 184
 
 /* ---- the commit step ---- */
 
@@ -206,6 +208,10 @@ void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument)
     struct wi_goroutine *g = t->current;
     if (WI_UNLIKELY(g->flags & WI_G_BLOCKER) && wi_load_relaxed(&t->worker))
         g->flags &= ~(uint32_t)WI_G_BLOCKER; /* it came this far without being rescued */
+#ifdef WEFT_CHECKED
+    if (WI_UNLIKELY(t->mutexes_held != 0))
+        wi_hooks.parks_with_mutex(t);
+#endif
     stop(t, g, publish, argument);
 }
 
@@ -302,31 +308,51 @@ void wi_yield(struct wi_thread *t)
 #define CONTINUE_ON_STACK true
 #endif
 
+static void undo_heap(weft_scope_ *scope)
+{
+    free(scope->object);
+}
+
+/* What comes after the function, outside weft; returns inside. */
+static inline void finish(struct wi_goroutine *g)
+{
+    struct wi_thread *t = wi_self();
+    if (WI_UNLIKELY(!t || t->current != g))
+        exit(0); /* a forked child, in which this was the only thread; nobody is there to return to */
+    if (WI_UNLIKELY(g->run.scopes || g->extra))
+        wi_hooks.ending(g);
+    t = wi_enter_or_die();
+    if (WI_UNLIKELY(g->flags & WI_G_MEMBER))
+        wi_cancel_leave_all(t, g);
+}
+
 /* Calls the goroutine's function; returns inside weft. */
 static __attribute__((noinline)) void call_function(struct wi_thread *t, struct wi_goroutine *g)
 {
     _Alignas(16) unsigned char object[sizeof g->start.words];
     weft_fn_ fn = g->start.fn;
     uintptr_t words[6];
+    struct wi_member member;
+    weft_scope_ heap;
     memcpy(words, g->start.words, sizeof words);
-    void *heap = NULL;
-    if (WI_UNLIKELY(g->flags & WI_G_COPY)) {
-        memcpy(object, g->start.words, sizeof object);
-        words[0] = (uintptr_t)object;
-    } else if (WI_UNLIKELY(g->flags & WI_G_HEAP)) {
-        heap = (void *)words[0];
-    }
     g->run.thread = NULL;
     g->run.waiter = NULL;
     g->run.kind = NULL;
+    g->run.scopes = NULL;
+    wi_store_relaxed(&g->run.member, NULL);
+    if (WI_UNLIKELY(g->context != NULL))
+        wi_cancel_enter(t, &member, g->context, (g->flags & WI_G_SHIELDED) != 0);
+    if (WI_UNLIKELY(g->flags & WI_G_COPY)) {
+        memcpy(object, words, sizeof object);
+        words[0] = (uintptr_t)object;
+    } else if (WI_UNLIKELY(g->flags & WI_G_HEAP)) {
+        heap.undo = undo_heap;
+        heap.object = (void *)words[0];
+        wi_scope_push(g, &heap);
+    }
     wi_leave(t);
     wi_invoke(fn, words);
-    if (WI_UNLIKELY(heap != NULL))
-        free(heap);
-    struct wi_thread *now = wi_self();
-    if (WI_UNLIKELY(!now || now->current != g))
-        exit(0); /* a forked child, in which this was the only thread; nobody is there to return to */
-    wi_enter_or_die();
+    finish(g);
 }
 
 _Noreturn void wi_invoke_unwound(int forced)
@@ -336,8 +362,8 @@ _Noreturn void wi_invoke_unwound(int forced)
                  : "a C++ exception would leave its goroutine");
 }
 
-/* Ends g. Returns when the next goroutine is a fresh one, which then continues on the same stack. */
-static inline __attribute__((always_inline)) void end(struct wi_thread *t, struct wi_goroutine *g)
+/* Ends g. With may_continue returns when the next goroutine is a fresh one, which then continues on the same stack. */
+static inline __attribute__((always_inline)) void end(struct wi_thread *t, struct wi_goroutine *g, bool may_continue)
 {
     if (g->join)
         wi_hooks.joined(t, g->join);
@@ -348,7 +374,7 @@ static inline __attribute__((always_inline)) void end(struct wi_thread *t, struc
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     struct wi_goroutine *next = w ? pick(t, w) : NULL;
     struct wi_stack *stack = wi_load_relaxed(&g->stack);
-    if (CONTINUE_ON_STACK && next && !wi_load_relaxed(&next->stack) && ((next->flags ^ g->flags) & WI_G_SIZE_MASK) == 0) {
+    if (may_continue && next && !wi_load_relaxed(&next->stack) && ((next->flags ^ g->flags) & WI_G_SIZE_MASK) == 0) {
         wi_store_relaxed(&g->stack, NULL);
         wi_goroutine_free(t, g);
         wi_store_release(&next->stack, stack); /* pairs with the dump's acquire */
@@ -385,6 +411,14 @@ void wi_goroutine_main(void *unused)
         t = wi_self();
         struct wi_goroutine *g = t->current;
         call_function(t, g);
-        end(wi_self(), g);
+        end(wi_self(), g, CONTINUE_ON_STACK);
     }
+}
+
+void wi_goroutine_exit(void)
+{
+    struct wi_goroutine *g = wi_self()->current;
+    finish(g);
+    end(wi_self(), g, false);
+    __builtin_unreachable();
 }

@@ -1,4 +1,5 @@
 /* sched.c — the runtime's beginning and end: lazy start, weft_procs, fork, weft_shutdown. */
+#include "sched/cancel.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
 
@@ -56,7 +57,8 @@ static void forget_everything(void)
     memset(&start_lock, 0, sizeof start_lock);
     wi_slab_forget(&wi_goroutines);
     wi_slab_forget(&wi_threads);
-    wi_names_forget();
+    wi_cancel_slabs_forget();
+    wi_extras_forget();
     wi_stack_forget();
     wi_hooks.forget();
 }
@@ -183,12 +185,24 @@ static void free_everything(void)
     wi_os_unmap(wi_sched.workers, procs * sizeof(struct wi_worker));
     wi_threads_outdate();
     wi_slab_destroy(&wi_goroutines);
-    wi_names_destroy();
+    wi_extras_destroy();
     wi_stack_destroy();
     memset(&wi_sched, 0, sizeof wi_sched);
     wi_store_relaxed(&wi_sched.armed_ns, INT64_MAX);
     wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
     wi_store_relaxed(&procs_cached, 0);
+}
+
+/* A timer may start a goroutine at any moment; so first nothing happens by time any more. start_lock is held. */
+static bool end_if_quiet(void)
+{
+    wi_hooks.timers_freeze(true);
+    if (weft_count() != 0) {
+        wi_hooks.timers_freeze(false);
+        return false;
+    }
+    free_everything();
+    return true;
 }
 
 int weft_shutdown(int64_t deadline_ns)
@@ -200,7 +214,15 @@ int weft_shutdown(int64_t deadline_ns)
     int64_t now_ns = wi_os_now_ns();
     int64_t end_ns = deadline_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + (deadline_ns > 0 ? deadline_ns : 0);
     wi_store_relaxed(&wi_sched.shutting, 1);
-    for (int64_t pause_ns = 20000; weft_count() != 0; pause_ns = pause_ns < 1000000 ? 2 * pause_ns : pause_ns) {
+    for (int64_t pause_ns = 20000;; pause_ns = pause_ns < 1000000 ? 2 * pause_ns : pause_ns) {
+        if (weft_count() == 0) {
+            wi_lock(&start_lock);
+            bool ended =
+                wi_load_relaxed(&wi_sched.started) != WI_STARTED /* somebody else did meanwhile */ || end_if_quiet();
+            wi_unlock(&start_lock);
+            if (ended)
+                return 0;
+        }
         if (wi_os_now_ns() >= end_ns) {
             wi_store_relaxed(&wi_sched.shutting, 0);
             return -ETIMEDOUT;
@@ -208,9 +230,4 @@ int weft_shutdown(int64_t deadline_ns)
         struct timespec pause = {.tv_nsec = pause_ns};
         nanosleep(&pause, NULL);
     }
-    wi_lock(&start_lock);
-    if (wi_load_relaxed(&wi_sched.started) == WI_STARTED) /* nobody else did meanwhile */
-        free_everything();
-    wi_unlock(&start_lock);
-    return 0;
 }

@@ -74,6 +74,8 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */
 void wi_yield(struct wi_thread *t);
+/* Ends the current goroutine from wherever it is in its function; outside weft, and nothing is left to undo. */
+_Noreturn void wi_goroutine_exit(void);
 /* The first code on a goroutine's stack. */
 void wi_goroutine_main(void *unused);
 /* Lets g run on t, from t's own stack; returns when that stack is switched to again. False: no stack could be had. */
@@ -157,15 +159,20 @@ void wi_monitor_request(uint32_t requests);
 
 /* ---- go.c ---- */
 int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join);
+/* The same from inside weft, in the given context (NULL: background), shielded from its end or not. 0 or -ENOMEM. */
+int wi_spawn_inside(struct wi_thread *t, struct wi_context *context, bool shielded, const weft_site *site, weft_fn_ fn,
+                    const uintptr_t *words);
 /* The end for callers that have no error to return. */
 _Noreturn void wi_spawn_failed(int error);
 /* Gives an ended goroutine's record and its stack back. */
 void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g);
 void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack);
 struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system, int *error);
-void wi_name_free(struct wi_goroutine *g);
-void wi_names_destroy(void);
-void wi_names_forget(void);
+/* The goroutine's extra record, which is made when there is none; NULL: no memory. */
+struct wi_extra *wi_extra_of(struct wi_goroutine *g);
+void wi_extra_free(struct wi_goroutine *g);
+void wi_extras_destroy(void);
+void wi_extras_forget(void);
 /* Gives back what a worker caches; the caller owns the worker, or it is idle and wi_sched.lock is held. */
 void wi_worker_drain(struct wi_worker *w);
 /* g was to run, but no stack could be had: it waits until one comes back. */

@@ -83,6 +83,10 @@ static void foreign_thread_ends(void *argument)
     if (wi_self() != t || t->kind != WI_THREAD_FOREIGN)
         return;
     struct wi_goroutine *self = t->outdated ? NULL : t->self; /* goroutines' records ended with their runtime */
+    if (self && self->extra) {
+        wi_hooks.thread_ending(self);
+        wi_extra_free(self);
+    }
     set_current(NULL);
     give_record(t);
     if (!self)
@@ -145,6 +149,9 @@ int wi_thread_adopt(void)
     self->run.kind = NULL;
     self->site = NULL;
     self->join = NULL;
+    self->extra = NULL;
+    self->run.scopes = NULL;
+    wi_store_relaxed(&self->run.member, NULL);
     wi_store_relaxed(&self->stack, NULL);
     wi_store_relaxed(&self->id, 0);
     t->self = self;

@@ -47,7 +47,11 @@ struct wi_thread {
     _Atomic bool alive;             /* [atomic] the record is in use */
     bool outdated;                  /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
     struct wi_exceptions *exceptions; /* [const] C++'s per-thread state, NULL when there is no C++ in the process */
-    struct wi_sanitizer_side side;    /* [thread] the scheduler's own stack, for the sanitizers */
+#ifdef WEFT_CHECKED
+    int32_t mutexes_held; /* [thread] pthread mutexes that the goroutine holder_id has locked here, see debug/held.c */
+    uint64_t holder_id;   /* [thread] */
+#endif
+    struct wi_sanitizer_side side; /* [thread] the scheduler's own stack, for the sanitizers */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
     _Atomic pid_t tid;                             /* [stores: thread, when it begins; loads: all] */

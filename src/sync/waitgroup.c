@@ -13,11 +13,7 @@
 
 typedef _Atomic uint64_t word;
 
-struct waiter {
-    uint32_t next; /* number of the record that waited before, 0: none */
-};
-
-const struct wi_wait_kind wi_waits_for_group = {.text = "WaitGroup"};
+const struct wi_wait_kind wi_waits_for_group = {.text = "WaitGroup", .joins = true};
 
 static word *state_of(weft_waitgroup *wg)
 {
@@ -29,14 +25,13 @@ static int32_t count_of(uint64_t state)
     return (int32_t)(state >> 32);
 }
 
-/* The count became 0: lets the waiters go. */
-static void release(struct wi_thread *t, uint32_t number)
+void wi_wg_release(struct wi_thread *t, uint32_t number)
 {
     struct wi_goroutine *list = NULL;
     unsigned n = 0;
     while (number) {
         struct wi_goroutine *g = wi_goroutine_by_number(number);
-        number = ((struct waiter *)g->run.waiter)->next;
+        number = ((struct wi_wg_waiter *)g->run.waiter)->next;
         g->next = list;
         list = g;
         n++;
@@ -67,7 +62,7 @@ void weft_wg_add(weft_waitgroup *wg, int n)
     uint32_t waiters = add(wg, n);
     if (waiters) {
         struct wi_thread *t = wi_enter_or_die();
-        release(t, waiters);
+        wi_wg_release(t, waiters);
         wi_leave(t);
     }
 }
@@ -81,14 +76,14 @@ void wi_wg_joined(struct wi_thread *t, void *wg)
 {
     uint32_t waiters = add(wg, -1);
     if (waiters)
-        release(t, waiters);
+        wi_wg_release(t, waiters);
 }
 
 static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argument)
 {
     (void)t;
     weft_waitgroup *wg = argument;
-    struct waiter *waiter = g->run.waiter;
+    struct wi_wg_waiter *waiter = g->run.waiter;
     uint32_t number = wi_goroutine_number(g);
     uint64_t state = wi_load_acquire(state_of(wg)); /* pairs with add */
     do {
@@ -106,7 +101,7 @@ void weft_wg_wait(weft_waitgroup *wg)
         return;
     struct wi_thread *t = wi_enter_blocking_or_die();
     struct wi_goroutine *g = wi_waiting(t);
-    struct waiter waiter;
+    struct wi_wg_waiter waiter;
     g->run.waiter = &waiter;
     wi_wait_on(t, g, &wi_waits_for_group, wg);
     wi_park(t, commit_wait, wg);

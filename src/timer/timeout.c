@@ -2,14 +2,19 @@
    when the worker's own thread does not. A timer is started on the worker of the thread that waits; by a thread without one,
    on worker 0.
 
-   w->timer_next_ns is the wheel's next time, stored under the lock. Whoever adds an earlier one makes sure that somebody looks
-   in time (wi_guard_timers; the worker's own thread does so before it runs the next goroutine). */
+   w->timer_next_ns, stored under the lock, is the wheel's next time or an earlier one; INT64_MAX when the wheel is empty. Whoever adds
+   an earlier timer makes sure that somebody looks in time (wi_guard_timers; a goroutine that is about to wait leaves that to its
+   thread, which does so before it runs the next).
+
+   An alarm that is due is taken off under the lock and called after it. The last access to it under the lock makes its owner
+   NULL: who sees that may start it again, also before the call has come. So a stop that comes too late takes no lock, and does
+   not look at a runtime that may have ended. */
 #include "timer/timeout.h"
 
 #include "weft/time.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define BATCH 64
 
@@ -17,6 +22,8 @@ struct wi_timers {
     struct wi_lock lock;
     struct wi_wheel wheel;    /* [lock] */
     struct wi_worker *worker; /* [const] */
+    bool frozen;              /* [lock] nothing is taken off */
+    _Atomic unsigned calling; /* [atomic] alarms that were taken off and whose functions have not returned */
 };
 
 static struct wi_timers *timers; /* [const while the runtime runs] one a worker */
@@ -33,21 +40,51 @@ int wi_timers_start(void)
     return 0;
 }
 
+static void publish_next(struct wi_timers *set)
+{
+    wi_store_relaxed(&set->worker->timer_next_ns, set->frozen ? INT64_MAX : wi_wheel_next_ns(&set->wheel));
+}
+
+/* Alarms of the program may outlast the runtime: from now on they never come. */
+static void drop_alarms(struct wi_timers *set)
+{
+    for (struct wi_timer *timer; (timer = wi_wheel_take_any(&set->wheel));) {
+        WI_CHECK(timer->is_alarm); /* no goroutine is left that waits */
+        struct wi_alarm *alarm = (struct wi_alarm *)timer;
+        wi_store_relaxed(&alarm->owner, NULL);
+        alarm->never = true;
+    }
+}
+
 void wi_timers_stop(void)
 {
+    for (unsigned i = 0; timers && i < wi_sched.procs; i++)
+        drop_alarms(&timers[i]);
     if (timers)
         wi_os_unmap(timers, timers_size);
     timers = NULL;
 }
 
+void wi_timers_freeze(bool freeze)
+{
+    for (unsigned i = 0; i < wi_sched.procs; i++) {
+        struct wi_timers *set = &timers[i];
+        wi_lock(&set->lock);
+        set->frozen = freeze;
+        publish_next(set); /* so that idle threads find nothing due and rest */
+        wi_unlock(&set->lock);
+        while (freeze && wi_load_acquire(&set->calling) != 0) { /* pairs with wi_timers_run. They do not block: soon */
+            struct timespec pause = {.tv_nsec = 20000};
+            nanosleep(&pause, NULL);
+        }
+    }
+    if (!freeze)
+        wi_guard_timers();
+}
+
 void wi_timers_forget(void)
 {
     timers = NULL;
-}
-
-static void publish_next(struct wi_timers *set)
-{
-    wi_store_relaxed(&set->worker->timer_next_ns, wi_wheel_next_ns(&set->wheel));
 }
 
 /* Adds the timer; true when it became the next one of its worker. The lock is held. */
@@ -56,8 +93,21 @@ static bool add(struct wi_timers *set, struct wi_timer *timer, int64_t deadline_
     int64_t before_ns = wi_load_relaxed(&set->worker->timer_next_ns);
     timer->deadline_ns = deadline_ns;
     wi_wheel_add(&set->wheel, timer, now_ns);
+    if (WI_LIKELY(deadline_ns >= before_ns))
+        return false;
     publish_next(set);
     return wi_load_relaxed(&set->worker->timer_next_ns) < before_ns;
+}
+
+/* Takes the timer off; false when it was not pending. A next time that is too early now costs a look in vain, one that says that there is
+   a timer when there is none would hide a deadlock. The lock is held. */
+static bool drop(struct wi_timers *set, struct wi_timer *timer)
+{
+    if (!wi_wheel_remove(&set->wheel, timer))
+        return false;
+    if (timer->deadline_ns <= wi_load_relaxed(&set->worker->timer_next_ns) || set->wheel.count == 0)
+        publish_next(set);
+    return true;
 }
 
 static struct wi_timers *lock_timers(struct wi_thread *t)
@@ -87,7 +137,6 @@ void wi_timeout_start(struct wi_thread *t, struct wi_timeout *timeout, struct wi
     timeout->owner = set;
     timeout->g = g;
     timeout->ticket = ticket;
-    timeout->fired = false;
     bool next = add(set, &timeout->timer, deadline_ns, now_ns);
     wi_unlock(&set->lock);
     if (next)
@@ -98,41 +147,115 @@ void wi_timeout_stop(struct wi_timeout *timeout)
 {
     struct wi_timers *set = timeout->owner;
     wi_lock(&set->lock);
-    if (wi_wheel_remove(&set->wheel, &timeout->timer))
-        publish_next(set);
+    drop(set, &timeout->timer);
     wi_unlock(&set->lock);
+}
+
+/* ---- alarms ---- */
+
+void wi_alarm_start(struct wi_thread *t, struct wi_alarm *alarm, int64_t deadline_ns)
+{
+    WI_CHECK(!alarm->never && !wi_load_relaxed(&alarm->owner));
+    if (deadline_ns == INT64_MAX) {
+        alarm->never = true;
+        return;
+    }
+    int64_t now_ns = wi_os_now_ns();
+    struct wi_timers *set = lock_timers(t);
+    memset(&alarm->timer, 0, sizeof alarm->timer);
+    alarm->timer.is_alarm = true;
+    wi_store_relaxed(&alarm->owner, set);
+    bool next = add(set, &alarm->timer, deadline_ns, now_ns);
+    wi_unlock(&set->lock); /* from here on the alarm may be gone */
+    if (next && (t->current || t->kind == WI_THREAD_FOREIGN))
+        wi_guard_timers(); /* also for our own worker: the caller goes on, for who knows how long. The scheduler looks anyway */
+}
+
+bool wi_alarm_stop(struct wi_alarm *alarm)
+{
+    if (alarm->never) {
+        alarm->never = false;
+        return true;
+    }
+    struct wi_timers *set = wi_load_acquire(&alarm->owner); /* pairs with take_due */
+    if (!set)
+        return false;
+    wi_lock(&set->lock);
+    bool removed = drop(set, &alarm->timer);
+    if (removed)
+        wi_store_relaxed(&alarm->owner, NULL);
+    wi_unlock(&set->lock);
+    return removed;
+}
+
+/* ---- what is due ---- */
+
+struct call {
+    struct wi_alarm *alarm;
+    wi_alarm_fn fn;
+};
+
+/* What was due, up to BATCH. */
+struct due {
+    struct wi_goroutine *sleepers;      /* a list: nobody else can end their waits */
+    struct wi_goroutine *shared[BATCH]; /* claimed waits */
+    struct call calls[BATCH];
+    unsigned n_shared, n_calls;
+    bool more; /* there may be more */
+};
+
+/* Takes what is due off the wheel. The lock is held. */
+static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
+{
+    struct wi_goroutine **end = &due->sleepers;
+    struct wi_timer *timer = NULL;
+    unsigned n = 0;
+    due->n_shared = due->n_calls = 0;
+    while (n < BATCH && (timer = wi_wheel_expire(&set->wheel, now_ns))) {
+        n++;
+        if (timer->is_alarm) {
+            struct wi_alarm *alarm = (struct wi_alarm *)timer;
+            due->calls[due->n_calls++] = (struct call){alarm, alarm->fn};
+            wi_store_release(&alarm->owner, NULL); /* pairs with wi_alarm_stop, after which it may be started again */
+            continue;
+        }
+        struct wi_timeout *timeout = (struct wi_timeout *)timer;
+        struct wi_goroutine *g = timeout->g;
+        if (timeout->ticket == 0) { /* a sleeper, at rest */
+            *end = g;
+            end = &g->next;
+        } else if (wi_wait_claim_by(g, timeout->ticket, WI_WAIT_BY_TIME)) {
+            due->shared[due->n_shared++] = g;
+        }
+    }
+    *end = NULL;
+    due->more = timer != NULL;
 }
 
 void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
 {
     struct wi_timers *set = &timers[w->number];
-    for (bool more = true; more;) {
-        struct wi_goroutine *list = NULL, **end = &list;
-        struct wi_goroutine *shared[BATCH];
-        unsigned n = 0, n_shared = 0;
+    struct due due;
+    do {
         wi_lock(&set->lock);
-        struct wi_timer *timer = NULL;
-        while (n < BATCH && (timer = wi_wheel_expire(&set->wheel, now_ns))) {
-            struct wi_timeout *timeout = (struct wi_timeout *)timer;
-            struct wi_goroutine *g = timeout->g;
-            n++;
-            if (timeout->ticket == 0) { /* a sleeper, at rest: nobody else can end its wait */
-                *end = g;
-                end = &g->next;
-            } else if (wi_wait_claim(g, timeout->ticket)) {
-                timeout->fired = true;
-                shared[n_shared++] = g;
-            }
+        if (WI_UNLIKELY(set->frozen)) {
+            wi_unlock(&set->lock);
+            return;
         }
-        *end = NULL;
+        take_due(set, now_ns, &due);
         publish_next(set);
+        if (due.n_calls)
+            wi_add_relaxed(&set->calling, due.n_calls);
         wi_unlock(&set->lock);
-        if (list)
-            wi_ready_list(t, list);
-        for (unsigned i = 0; i < n_shared; i++)
-            wi_wait_complete(t, shared[i], 1); /* any ticket but 0: it is a shared wait */
-        more = timer != NULL;
-    }
+        if (due.sleepers)
+            wi_ready_list(t, due.sleepers);
+        for (unsigned i = 0; i < due.n_shared; i++)
+            wi_wait_complete(t, due.shared[i], 1); /* any ticket but 0: it is a shared wait */
+        for (unsigned i = 0; i < due.n_calls; i++)
+            due.calls[i].fn(t, due.calls[i].alarm, now_ns);
+        if (due.n_calls)
+            wi_sub_acq_rel(&set->calling, due.n_calls); /* pairs with wi_timers_freeze */
+    } while (due.more);
 }
 
 int64_t wi_deadline_ns(int64_t ns)
@@ -141,18 +264,57 @@ int64_t wi_deadline_ns(int64_t ns)
     return ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + ns;
 }
 
+/* ---- shared waits ---- */
+
+uint64_t wi_wait_shared(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket, int64_t deadline_ns)
+{
+    if (wi_waits_as_thread(t)) {
+        if (!wi_park_thread(t, wi_wait_commit, NULL, deadline_ns)) {
+            if (!wi_wait_claim_by(g, ticket, WI_WAIT_BY_TIME))
+                wi_thread_sleep(t, INT64_MAX); /* somebody claimed it and is about to complete it */
+            wi_goroutine_set_state(g, WI_RUNNING);
+        }
+        return wi_wait_ended_by(g);
+    }
+    struct wi_timeout timeout;
+    if (deadline_ns != INT64_MAX)
+        wi_timeout_start(t, &timeout, g, ticket, deadline_ns);
+    wi_park(t, wi_wait_commit, NULL);
+    if (deadline_ns != INT64_MAX)
+        wi_timeout_stop(&timeout);
+    return wi_wait_ended_by(g);
+}
+
 /* ---- sleep ---- */
 
 static const struct wi_wait_kind sleeps = {.text = "sleep", .timed = true};
 
-void wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
+/* Where the caller's context may end its wait. */
+static int sleep_cancellably(struct wi_thread *t, struct wi_goroutine *g, const struct wi_wait_kind *kind,
+                             int64_t deadline_ns)
+{
+    uint64_t ticket;
+    if (!wi_wait_begin(g, &ticket))
+        return wi_wait_refused(t, g, ticket);
+    wi_wait_on(t, g, kind, NULL);
+    return wi_wait_shared(t, g, ticket, deadline_ns) == WI_WAIT_BY_CONTEXT ? wi_cancel_reason(g) : 0;
+}
+
+int wi_sleep_for_ever(struct wi_thread *t, const struct wi_wait_kind *kind)
+{
+    return sleep_cancellably(t, wi_waiting(t), kind, INT64_MAX);
+}
+
+int wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
 {
     struct wi_goroutine *g = wi_waiting(t);
+    if (WI_UNLIKELY(wi_cancel_of(g) != NULL))
+        return sleep_cancellably(t, g, &sleeps, deadline_ns);
     wi_wait_on(t, g, &sleeps, NULL);
     if (wi_waits_as_thread(t)) {
         if (!wi_park_thread(t, wi_wait_commit_forever, NULL, deadline_ns))
             wi_goroutine_set_state(g, WI_RUNNING);
-        return;
+        return 0;
     }
     struct wi_timeout timeout = {.g = g};
     int64_t now_ns = wi_os_now_ns();
@@ -161,6 +323,7 @@ void wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
     if (add(set, &timeout.timer, deadline_ns, now_ns)) /* before the unlock: by then we may run elsewhere */
         notify(t, set);
     wi_park(t, wi_wait_commit_unlock, &set->lock);
+    return 0;
 }
 
 int weft_sleep(int64_t ns)
@@ -170,9 +333,9 @@ int weft_sleep(int64_t ns)
     struct wi_thread *t = wi_enter_blocking();
     if (!t)
         return -EDEADLK;
-    wi_sleep_until(t, wi_deadline_ns(ns));
+    int result = wi_sleep_until(t, wi_deadline_ns(ns));
     wi_leave(wi_self());
-    return 0;
+    return result;
 }
 
 int64_t weft_now(void)

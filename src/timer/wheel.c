@@ -213,6 +213,17 @@ struct wi_timer *wi_wheel_expire(struct wi_wheel *wheel, int64_t now_ns)
     return timer;
 }
 
+struct wi_timer *wi_wheel_take_any(struct wi_wheel *wheel)
+{
+    struct wi_timer *timer = wheel->heap;
+    struct first_slot first;
+    if (!timer && find_first(wheel, &first))
+        timer = wheel->slots[first.level][first.slot];
+    if (timer)
+        wi_wheel_remove(wheel, timer);
+    return timer;
+}
+
 int64_t wi_wheel_next_ns(const struct wi_wheel *wheel)
 {
     if (wheel->heap)

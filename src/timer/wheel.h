@@ -17,6 +17,7 @@ struct wi_timer {
     struct wi_timer *child;        /* heap */
     uint8_t where;                 /* 0 idle, 1 wheel, 2 heap */
     uint8_t level, slot;           /* wheel: to keep the occupancy bitmap */
+    bool is_alarm;                 /* the starter's, see timeout.h; the wheel does not look */
 };
 
 #define WI_WHEEL_LEVELS 6
@@ -36,6 +37,8 @@ bool wi_wheel_remove(struct wi_wheel *wheel, struct wi_timer *timer);
 /* Takes the earliest timer with deadline_ns <= now_ns off the wheel; NULL when there is none. In order of deadline, first
    started first among equals is not promised. */
 struct wi_timer *wi_wheel_expire(struct wi_wheel *wheel, int64_t now_ns);
+/* Takes any timer off the wheel; NULL when there is none. For the end. */
+struct wi_timer *wi_wheel_take_any(struct wi_wheel *wheel);
 /* A time at which wi_wheel_expire may have something to do: exact for near timers, never later than the earliest timer; far
    ones give the time at which their slot must be sorted. INT64_MAX when nothing is pending. O(levels). */
 int64_t wi_wheel_next_ns(const struct wi_wheel *wheel);

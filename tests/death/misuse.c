@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 static weft_mutex mutex;
+static weft_rwmutex rwmutex;
 static weft_waitgroup group;
 
 /* fn must end the process; the nap is how long it may take. */
@@ -45,6 +46,98 @@ TEST(UnlockOfUnlockedMutex)
 {
     expect_both(unlock_unlocked, unlock_unlocked_in_goroutine, "unlock of an unlocked mutex");
     expect_both(unlock_twice, unlock_twice_in_goroutine, "unlock of an unlocked mutex");
+}
+
+static void runlock_unlocked(void)
+{
+    weft_runlock(&rwmutex);
+}
+IN_GOROUTINE(runlock_unlocked)
+
+static void runlock_twice(void)
+{
+    weft_rlock(&rwmutex);
+    weft_runlock(&rwmutex);
+    weft_runlock(&rwmutex);
+}
+IN_GOROUTINE(runlock_twice)
+
+static void runlock_of_writer(void)
+{
+    weft_wlock(&rwmutex);
+    weft_runlock(&rwmutex);
+}
+IN_GOROUTINE(runlock_of_writer)
+
+static void read_and_hang(void)
+{
+    weft_rlock(&rwmutex);
+    nap_ms(20000);
+}
+
+/* Readers that wait are no readers that have it. */
+static void runlock_of_writer_with_readers(void)
+{
+    weft_wlock(&rwmutex);
+    weft_go(read_and_hang);
+    nap_ms(100);
+    weft_runlock(&rwmutex);
+}
+IN_GOROUTINE(runlock_of_writer_with_readers)
+
+TEST(ReadUnlockOfRWMutexWithoutReader)
+{
+    static const char message[] = "read unlock of an RWMutex that no reader has";
+    expect_both(runlock_unlocked, runlock_unlocked_in_goroutine, message);
+    expect_both(runlock_twice, runlock_twice_in_goroutine, message);
+    expect_both(runlock_of_writer, runlock_of_writer_in_goroutine, message);
+    expect_both(runlock_of_writer_with_readers, runlock_of_writer_with_readers_in_goroutine, message);
+}
+
+static void wunlock_unlocked(void)
+{
+    weft_wunlock(&rwmutex);
+}
+IN_GOROUTINE(wunlock_unlocked)
+
+static void wunlock_twice(void)
+{
+    weft_wlock(&rwmutex);
+    weft_wunlock(&rwmutex);
+    weft_wunlock(&rwmutex);
+}
+IN_GOROUTINE(wunlock_twice)
+
+static void wunlock_of_reader(void)
+{
+    weft_rlock(&rwmutex);
+    weft_wunlock(&rwmutex);
+}
+IN_GOROUTINE(wunlock_of_reader)
+
+static void write_and_hang(void)
+{
+    weft_wlock(&rwmutex);
+    nap_ms(20000);
+}
+
+/* A writer that waits is no writer that has it. */
+static void wunlock_of_reader_with_writer(void)
+{
+    weft_rlock(&rwmutex);
+    weft_go(write_and_hang);
+    nap_ms(100);
+    weft_wunlock(&rwmutex);
+}
+IN_GOROUTINE(wunlock_of_reader_with_writer)
+
+TEST(WriteUnlockOfRWMutexWithoutWriter)
+{
+    static const char message[] = "write unlock of an RWMutex that no writer has";
+    expect_both(wunlock_unlocked, wunlock_unlocked_in_goroutine, message);
+    expect_both(wunlock_twice, wunlock_twice_in_goroutine, message);
+    expect_both(wunlock_of_reader, wunlock_of_reader_in_goroutine, message);
+    expect_both(wunlock_of_reader_with_writer, wunlock_of_reader_with_writer_in_goroutine, message);
 }
 
 static void done_too_often(void)

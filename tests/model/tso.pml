@@ -12,17 +12,20 @@
    began.
 
    Before including this file a model defines NT (threads), NA (addresses), DEPTH (2 or 3 entries) and, where it wants them,
-   STORERS (only that many threads, the first ones, make plain stores), FLUSHED(a) (runs with every store that reaches
-   memory) and FINAL (runs once nothing else can: every process is blocked or ended and all buffers are empty). Processes
-   that may wait for ever say so with an end label. */
+   CELL (the type of a value, byte if not told), STORERS (only that many threads, the first ones, make plain stores),
+   FLUSHED(a) (runs with every store that reaches memory) and FINAL (runs once nothing else can: every process is blocked or
+   ended and all buffers are empty). Processes that may wait for ever say so with an end label. */
 
+#ifndef CELL
+#define CELL byte
+#endif
 typedef sbuf {
     byte used;     /* entries in use; the others are 0, so that equal states look equal */
     byte at[DEPTH]; /* addresses, oldest first */
-    byte is[DEPTH]; /* values */
+    CELL is[DEPTH]; /* values */
 }
 sbuf sb[NT];
-byte mem[NA];
+CELL mem[NA];
 byte unfenced[NT]; /* in barrier(): the threads whose buffers were not empty yet, a bit each */
 
 #ifndef STORERS

@@ -21,6 +21,7 @@ void goroutines(struct point *p, char **argv, bool *done, callback *f);
 int channels(weft_chan(int) ints, weft_chan(struct point) points, weft_chan(const char *) texts);
 int selects(weft_chan(int) ints, weft_chan(struct point) points, weft_chan(const char *) texts);
 int locks(weft_mutex *m, int *shared);
+void by_time(void);
 void declared(void);
 
 void goroutines(struct point *p, char **argv, bool *done, callback *f)
@@ -135,6 +136,25 @@ int locks(weft_mutex *m, int *shared)
             weft_unlock(&several[1]);
     }
     return ++*shared;
+}
+
+void by_time(void)
+{
+    int64_t at_ns;
+    weft_timer *timer = weft_timer_make(WEFT_MS), *call = weft_after_func(WEFT_MS, declared);
+    weft_ticker *ticker = weft_ticker_make(WEFT_MS);
+    weft_chan(int64_t) after = weft_after(WEFT_MS);
+    if (!weft_recv(weft_timer_chan(timer), &at_ns) || weft_chan_len(weft_ticker_chan(ticker)) > 1)
+        return;
+    if (weft_select(weft_on_recv(after, &at_ns), weft_on_recv(weft_ticker_chan(ticker), NULL)) < 0)
+        return;
+    if (weft_timer_stop(call) || weft_timer_reset(timer, 0))
+        weft_ticker_reset(ticker, WEFT_SECOND);
+    weft_ticker_stop(ticker);
+    weft_ticker_free(ticker);
+    weft_timer_free(timer);
+    weft_timer_free(call);
+    weft_chan_free(after);
 }
 
 void declared(void)

@@ -1,0 +1,45 @@
+/* panic.h — undoing a goroutine's chain, and the boundary at which a panic becomes an error. */
+#ifndef WI_PANIC_H
+#define WI_PANIC_H
+
+#include "sched/scope.h"
+
+#include <stdlib.h>
+
+/* A record at the bottom of a chain: whoever pushed it takes the goroutine's end for its own. */
+struct wi_boundary {
+    weft_scope_ scope; /* object: the panic's message and stack, or NULL */
+    /* Called as the last of the chain when the goroutine exits (panic NULL) or panics: the message and stack, which the callee
+       frees, or wi_panic_unknown, which it must not. Not called when the goroutine's function returns. */
+    void (*ended)(struct wi_boundary *boundary, char *panic);
+    void *object;
+};
+
+extern char wi_panic_unknown[];
+static inline void wi_panic_text_free(char *panic)
+{
+    if (panic != wi_panic_unknown)
+        free(panic);
+}
+
+/* Makes the calling goroutine's end this boundary's; outside weft. */
+void wi_boundary_enter(struct wi_boundary *boundary, void (*ended)(struct wi_boundary *, char *panic), void *object);
+/* The goroutine's function has returned. What is left of the chain is undone and local values are destroyed, while a panic still
+   ends here; then there is no boundary any more. */
+void wi_boundary_leave(struct wi_boundary *boundary);
+
+/* Calls the function of a weft_defer, a group or a future. Of the result as many low bytes are valid as its type has. */
+static inline uint64_t wi_call_words(weft_fn_ fn, const uintptr_t words[6])
+{
+    return ((uint64_t(*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t))fn)(words[0], words[1], words[2],
+                                                                                               words[3], words[4], words[5]);
+}
+
+/* local.c: destroys g's local values; outside weft, by g itself. */
+void wi_locals_destroy(struct wi_goroutine *g);
+/* For hooks.h. */
+void wi_scopes_ending(struct wi_goroutine *g);
+/* g exits or panics, and a cleanup of a frame that it leaves is about to undo scope: what is newer comes first. */
+void wi_scopes_undo_newer(struct wi_goroutine *g, weft_scope_ *scope);
+
+#endif
