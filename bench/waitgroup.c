@@ -1,4 +1,5 @@
-/* waitgroup.c — a WaitGroup: add and done alone, by eight goroutines at once on all workers, and a start and join of eight. */
+/* waitgroup.c — a WaitGroup: add and done alone, by eight goroutines at once on all workers, and a start and join of
+   eight. */
 #include "bench.h"
 
 static weft_waitgroup shared;

@@ -3,8 +3,9 @@
      errgroup FILE-OR-DIRECTORY ...      the files of a directory, not those below it
      errgroup                            shows itself on files that it makes
 
-   A group's goroutines return int. The first negative result is the group's: it cancels the group's context, which ends the waits of
-   the other goroutines and tells those that do not wait (weft_ctx_err), and weft_group_wait returns it when all have ended. */
+   A group's goroutines return int. The first negative result is the group's: it cancels the group's context, which ends the
+   waits of the other goroutines and tells those that do not wait (weft_ctx_err), and weft_group_wait returns it when all
+   have ended. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

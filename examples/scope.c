@@ -1,8 +1,8 @@
 /* scope: goroutines that end with the block that started them.
 
-   weft_scoped_group binds a group to a block: when the block is left — at its end, by return, break, a panic — the group's context is
-   cancelled and all its goroutines are joined. None outlives the block, so they may use what the block has on its stack: no
-   counting of references, no copies, nothing to free. */
+   weft_scoped_group binds a group to a block: when the block is left — at its end, by return, break, a panic — the group's
+   context is cancelled and all its goroutines are joined. None outlives the block, so they may use what the block has on its
+   stack: no counting of references, no copies, nothing to free. */
 #include <errno.h>
 #include <stdio.h>
 #include <weft.h>

@@ -76,8 +76,8 @@ const char *__tsan_default_options(void)
 #endif
 
 #if TEST_ASAN
-/* Up to gcc 13 and clang 15 the leak check may take garbage for the bounds of a thread's dynamic TLS, of libdw's for example, and crash:
-   it looks in front of the block for a header that glibc has not written since 2.25. */
+/* Up to gcc 13 and clang 15 the leak check may take garbage for the bounds of a thread's dynamic TLS, of libdw's for
+   example, and crash: it looks in front of the block for a header that glibc has not written since 2.25. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

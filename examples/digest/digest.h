@@ -3,10 +3,10 @@
    The parts, each in its own file:
      walk.c      finds files: plain C, an iterator
      hash.c      digests one file: plain C, by OpenSSL's libcrypto
-     pipeline.c  the goroutines and channels that run the two side by side: the file to read first
+     pipeline.c  the goroutines that run the two side by side: the file to read first
      progress.c  a goroutine that tells how far it is
      print.c     sorts and prints what came out: plain C
-     main.c      options */
+     main.c      options, and Ctrl-C */
 #ifndef DIGEST_H
 #define DIGEST_H
 
@@ -26,7 +26,7 @@ struct entry {
     struct entry *next; /* the walk: directories still to read */
     struct dir *dir;    /* where name is; NULL: name is the path of a root. Dropped once the file has been opened */
     const char *name;   /* the last part of path */
-    int error;          /* 0; a negative errno; -ECANCELED when the work stopped before it was this entry's turn */
+    int error;          /* 0; a negative errno */
     unsigned char sum[DIGEST_BYTES];
     char path[]; /* as it is printed */
 };
@@ -56,8 +56,8 @@ void entry_free(struct entry *entry);
 /* ---- hash.c ---- */
 struct hasher; /* a digest context and a buffer; used by one goroutine at a time */
 struct hasher *hasher_new(void);
-/* Digests the file into entry->sum, or sets entry->error. Gives up with -ECANCELED soon after *stop was set. */
-void hasher_run(struct hasher *hasher, struct entry *entry, const atomic_bool *stop, struct tally *tally);
+/* Digests the file into entry->sum, or sets entry->error. Gives up with -ECANCELED soon after called_off would give true. */
+void hasher_run(struct hasher *hasher, struct entry *entry, bool (*called_off)(void), struct tally *tally);
 void hasher_free(struct hasher *hasher);
 
 /* ---- pipeline.c ---- */
@@ -68,13 +68,15 @@ struct options {
     bool fail_fast; /* the first error ends everything */
     bool progress;
 };
-/* The main goroutine: walks and digests, and fills list with everything that was found, in any order. Returns 0. When an
-   error ended everything, *failed is its entry (which the list owns), otherwise NULL. */
+/* The main goroutine: walks and digests in the context that it is called in, and fills list with what is done, in any order: digests
+   and errors. Returns 0 when that is everything; -ECANCELED when the context ended first; another negative errno when an error
+   ended everything: that of *failed, an entry that the list owns, or *failed is NULL and something could not be started. */
 int pipeline_run(const struct options *options, struct list *list, struct entry **failed);
 
 /* ---- print.c ---- */
 void list_add(struct list *list, struct entry *entry);
-void list_sort(struct list *list); /* by path, byte by byte */
+void list_sort(struct list *list);         /* by path, byte by byte */
+size_t list_done(const struct list *list); /* how many have a digest */
 void list_free(struct list *list);
 /* The digests, as sha256sum prints them. 0, or a negative errno when standard output did not take them all. */
 int print_digests(const struct list *list);

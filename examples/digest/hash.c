@@ -45,7 +45,7 @@ void hasher_free(struct hasher *hasher)
 }
 
 /* 0, or a negative errno. */
-static int hash_fd(struct hasher *hasher, int fd, unsigned char *sum, const atomic_bool *stop, struct tally *tally)
+static int hash_fd(struct hasher *hasher, int fd, unsigned char *sum, bool (*called_off)(void), struct tally *tally)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
@@ -58,6 +58,8 @@ static int hash_fd(struct hasher *hasher, int fd, unsigned char *sum, const atom
     if (!EVP_DigestInit_ex2(hasher->context, hasher->sha256, NULL))
         return -ENOMEM;
     for (;;) {
+        if (called_off())
+            return -ECANCELED;
         ssize_t n = read(fd, hasher->buffer, READ_BYTES);
         if (n < 0 && errno == EINTR)
             continue;
@@ -68,14 +70,12 @@ static int hash_fd(struct hasher *hasher, int fd, unsigned char *sum, const atom
         if (!EVP_DigestUpdate(hasher->context, hasher->buffer, (size_t)n))
             return -EIO;
         atomic_fetch_add_explicit(&tally->bytes, (unsigned long long)n, memory_order_relaxed);
-        if (atomic_load_explicit(stop, memory_order_relaxed))
-            return -ECANCELED;
     }
     atomic_fetch_add_explicit(&tally->files, 1, memory_order_relaxed);
     return EVP_DigestFinal_ex(hasher->context, sum, NULL) ? 0 : -EIO;
 }
 
-__attribute__((noinline)) void hasher_run(struct hasher *hasher, struct entry *entry, const atomic_bool *stop,
+__attribute__((noinline)) void hasher_run(struct hasher *hasher, struct entry *entry, bool (*called_off)(void),
                                           struct tally *tally)
 {
     int fd = entry_open(entry);
@@ -83,6 +83,6 @@ __attribute__((noinline)) void hasher_run(struct hasher *hasher, struct entry *e
         entry->error = fd;
         return;
     }
-    entry->error = hash_fd(hasher, fd, entry->sum, stop, tally);
+    entry->error = hash_fd(hasher, fd, entry->sum, called_off, tally);
     close(fd);
 }

@@ -1,10 +1,12 @@
-/* digest: options, and what is printed in the end. */
+/* digest: options, Ctrl-C, and what is printed in the end. */
 #include "digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,9 @@ static void usage(FILE *out)
             "  --no-progress    no progress line, even if standard error is a terminal\n"
             "  --help, --version\n"
             "\n"
-            "Exit status: 0 when all went well, 1 when something could not be read or written, 2 for wrong usage.\n",
+            "Ctrl-C ends the work, and the digests that are done are printed; once more, and the program ends at once.\n"
+            "Exit status: 0 when all went well, 1 when something could not be read or written, 2 for wrong usage, 128 and\n"
+            "the number of the signal when one ended the work (130 for Ctrl-C).\n",
             MAX_JOBS);
 }
 
@@ -101,28 +105,88 @@ static void raise_file_limit(void)
     }
 }
 
+/* ---- Ctrl-C ----
+   A thread waits for the signal, so that what happens then needs no signal handler and may call everything. */
+
+static weft_ctx *interruptible; /* what the work runs in */
+static atomic_int interrupted;  /* the signal; or that the work is over, and a signal ends the program at once */
+
+static void *wait_for_signals(void *signals)
+{
+    for (;;) {
+        int signal;
+        if (sigwait(signals, &signal) != 0)
+            continue;
+        if (atomic_exchange(&interrupted, signal) != 0)
+            _exit(128 + signal);
+        weft_ctx_cancel(interruptible);
+    }
+    return NULL;
+}
+
+/* To be called before the program has other threads: they inherit that the signals are blocked, as they are in weft's anyway. */
+static void catch_signals(void)
+{
+    static const int wanted[] = {SIGINT, SIGTERM};
+    static sigset_t signals;
+    sigemptyset(&signals);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        struct sigaction action;
+        if (sigaction(wanted[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) /* nohup, or a job in the background */
+            sigaddset(&signals, wanted[i]);
+    }
+    pthread_t thread;
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (pthread_create(&thread, NULL, wait_for_signals, &signals) != 0)
+        pthread_sigmask(SIG_UNBLOCK, &signals, NULL); /* they end the program, as they do without all this */
+    else
+        pthread_detach(thread);
+}
+
+static int run(const struct options *options, struct list *list, struct entry **failed)
+{
+    weft_scoped_use(interruptible);
+    return pipeline_run(options, list, failed);
+}
+
+/* What there is to say in the end: the exit status. */
+static int report(const struct list *list)
+{
+    int error = print_digests(list);
+    int status = print_errors(list) > 0;
+    if (error != 0) {
+        fprintf(stderr, "digest: write error: %s\n", strerror(-error));
+        status = 1;
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     occupy_standard_streams();
     struct options options = {.jobs = weft_procs(), .progress = isatty(STDERR_FILENO)};
     parse_options(argc, argv, &options);
     raise_file_limit();
+    interruptible = weft_ctx_with_cancel(weft_ctx_background());
+    if (interruptible == NULL)
+        out_of_memory();
+    catch_signals();
 
     struct list list = {0};
     struct entry *failed = NULL;
-    int status = weft_run(pipeline_run, &options, &list, &failed);
+    int outcome = weft_run(run, &options, &list, &failed), status = 1;
+    int signal = atomic_exchange(&interrupted, -1);
 
     if (failed != NULL) {
         print_error(failed);
-        status = 1;
+    } else if (outcome != 0 && outcome != -ECANCELED) {
+        fprintf(stderr, "digest: %s\n", strerror(-outcome));
     } else {
         list_sort(&list);
-        int error = print_digests(&list);
-        if (print_errors(&list) > 0)
-            status = 1;
-        if (error != 0) {
-            fprintf(stderr, "digest: write error: %s\n", strerror(-error));
-            status = 1;
+        status = report(&list);
+        if (outcome != 0) {
+            fprintf(stderr, "digest: interrupted, files done: %zu\n", list_done(&list));
+            status = 128 + signal;
         }
     }
     list_free(&list);

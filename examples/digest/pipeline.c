@@ -1,72 +1,78 @@
-/* The pipeline: a walker finds files, a bounded pool of digesters reads them, a collector gathers what came out.
+/* The pipeline: a walker finds files, a bounded pool of digesters reads them, and a list takes what came out.
 
-     walker ---- found ----> digester (as many as -j says) ---- done ----> collector, the main goroutine
+     walker ---- found ----> digester (as many as -j says) ----> list, under a mutex
 
-   Each part is a plain loop, and the channels between them do the rest: a full channel makes the sender wait, an empty one
-   the receiver, a closed one ends the loops. There is no lock, no condition variable and no callback.
+   Each part is a plain loop, and the channel between them does the rest: a full channel makes the walker wait, an empty one the
+   digesters, a closed one ends their loops. Walker and digesters are a group, which main waits for.
 
-   The end travels with the stream: the walker closes `found`, so each digester's loop ends; when walker and digesters have
-   all ended, `done` is closed, so the collector's loop ends. An early end takes the same way: the collector closes `found`
-   itself. The walker's next send then gives -EPIPE, and the digesters drain what is left without reading it, because `stop`
-   is set. So every goroutine always comes to its end, and every entry to the collector or back to free(). */
+   There are two early ends, and both are the end of the group's context: an error with --fail-fast, which a digester returns, and
+   Ctrl-C, which main.c makes the end of the context outside. Waits then end with -ECANCELED. What need not wait goes on, so
+   loops that may never have to wait ask called_off(). Whoever holds an entry that is not done frees it; what is left in the channel
+   is freed when all have ended. */
 #include "pipeline.h"
 
 #include <errno.h>
 
-enum { QUEUE = 256 }; /* entries between two parts: enough that nobody waits for a part that is merely uneven */
+enum { QUEUE = 256 }; /* entries between the parts: enough that nobody waits for a part that is merely uneven */
 
 struct pipeline {
     struct walk *walk;
     weft_chan(struct entry *) found;
-    weft_chan(struct entry *) done;
-    weft_waitgroup workers; /* the walker and the digesters */
-    atomic_bool stop;       /* set by the collector: digesters read no further */
+    bool fail_fast;
     struct tally tally;
+    weft_mutex mutex;      /* guards what follows */
+    struct list *list;     /* what is done */
+    struct entry **failed; /* the first error, with fail_fast */
 };
 
-static void walker(struct pipeline *p)
+static bool called_off(void)
 {
-    for (struct entry *entry; (entry = walk_next(p->walk)) != NULL;) {
-        if (weft_send(p->found, entry) != 0) {
+    return weft_ctx_err(weft_ctx_current()) != 0;
+}
+
+static int walker(struct pipeline *p)
+{
+    int status = 0;
+    for (struct entry *entry; status == 0 && (entry = walk_next(p->walk)) != NULL;) {
+        status = called_off() ? -ECANCELED : weft_send(p->found, entry);
+        if (status != 0)
             entry_free(entry);
-            return; /* the collector wants no more */
-        }
     }
     weft_close(p->found);
+    return status;
 }
 
-static void digester(struct pipeline *p)
+/* Puts an entry that is done into the list. A negative result ends everything. */
+static int finish(struct pipeline *p, struct entry *entry)
+{
+    weft_scoped_lock(&p->mutex);
+    list_add(p->list, entry);
+    if (entry->error == 0 || !p->fail_fast)
+        return 0;
+    if (*p->failed == NULL)
+        *p->failed = entry;
+    return entry->error;
+}
+
+static int digester(struct pipeline *p)
 {
     struct hasher *hasher = hasher_new();
-    for (struct entry *entry; weft_recv(p->found, &entry);) {
-        if (atomic_load(&p->stop))
-            entry->error = -ECANCELED;
-        else if (entry->error == 0)
-            hasher_run(hasher, entry, &p->stop, &p->tally);
-        weft_send(p->done, entry);
+    struct entry *entry;
+    int status;
+    while ((status = weft_recv_status(p->found, &entry)) == 0) {
+        if (entry->error == 0)
+            hasher_run(hasher, entry, called_off, &p->tally);
+        if (entry->error == -ECANCELED && called_off()) {
+            entry_free(entry);
+            status = -ECANCELED;
+        } else {
+            status = finish(p, entry);
+        }
+        if (status != 0)
+            break;
     }
     hasher_free(hasher);
-}
-
-static void closer(struct pipeline *p)
-{
-    weft_wg_wait(&p->workers);
-    weft_close(p->done);
-}
-
-/* Gives the entry that ended everything, or NULL. */
-static struct entry *collect(struct pipeline *p, struct list *list, bool fail_fast)
-{
-    struct entry *failed = NULL;
-    for (struct entry *entry; weft_recv(p->done, &entry);) {
-        list_add(list, entry);
-        if (entry->error != 0 && fail_fast && failed == NULL) {
-            failed = entry;
-            atomic_store(&p->stop, true);
-            weft_close(p->found); /* -EPIPE if the walker was done: fine */
-        }
-    }
-    return failed;
+    return status == -EPIPE ? 0 : status;
 }
 
 int pipeline_run(const struct options *options, struct list *list, struct entry **failed)
@@ -74,27 +80,29 @@ int pipeline_run(const struct options *options, struct list *list, struct entry 
     struct pipeline p = {
         .walk = walk_new(options->roots, options->root_count),
         .found = weft_chan_make(struct entry *, QUEUE),
-        .done = weft_chan_make(struct entry *, QUEUE),
+        .fail_fast = options->fail_fast,
+        .list = list,
+        .failed = failed,
     };
-    weft_waitgroup helpers = {0};
-    weft_chan(char) finished = weft_chan_make(char, 0);
-    if (p.found == NULL || p.done == NULL || finished == NULL)
+    if (p.found == NULL)
         out_of_memory();
 
-    weft_wg_go(&p.workers, walker, &p);
-    for (int i = 0; i < options->jobs; i++)
-        weft_wg_go(&p.workers, digester, &p);
-    weft_wg_go(&helpers, closer, &p);
-    if (options->progress)
-        weft_wg_go(&helpers, progress, &p.tally, finished);
+    int status;
+    {
+        weft_group line = {0}, work = {0};
+        weft_scoped_group(&line); /* the end of the block ends the progress line */
+        weft_scoped_group(&work);
+        if (options->progress)
+            weft_group_go(&line, progress, &p.tally);
+        weft_group_go(&work, walker, &p);
+        for (int i = 0; i < options->jobs; i++)
+            weft_group_go(&work, digester, &p);
+        status = weft_group_wait(&work);
+    }
 
-    *failed = collect(&p, list, options->fail_fast);
-    weft_close(finished);
-    weft_wg_wait(&helpers); /* they use p, which lives on this stack */
-
-    weft_chan_free(finished);
-    weft_chan_free(p.done);
+    for (struct entry *entry; weft_try_recv(p.found, &entry) == 0;)
+        entry_free(entry);
     weft_chan_free(p.found);
     walk_free(p.walk);
-    return 0;
+    return status;
 }

@@ -5,7 +5,7 @@
 #include "digest.h"
 #include <weft.h>
 
-/* progress.c: a goroutine that keeps a line on standard error up to date until finished is closed. */
-void progress(struct tally *tally, weft_chan(char) finished);
+/* progress.c: a goroutine that keeps a line on standard error up to date until its context ends. */
+int progress(struct tally *tally);
 
 #endif

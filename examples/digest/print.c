@@ -34,6 +34,14 @@ void list_sort(struct list *list)
         qsort(list->items, list->count, sizeof *list->items, by_path);
 }
 
+size_t list_done(const struct list *list)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < list->count; i++)
+        done += list->items[i]->error == 0;
+    return done;
+}
+
 void list_free(struct list *list)
 {
     for (size_t i = 0; i < list->count; i++)

@@ -1,4 +1,4 @@
-/* The progress line: a goroutine that waits for whatever comes first, the end or the next tick. */
+/* The progress line: a goroutine that sleeps from one tick to the next, until the end of its context ends the sleep. */
 #include "pipeline.h"
 
 #include <stdio.h>
@@ -12,11 +12,11 @@ static void show(struct tally *tally, int64_t start_ns, const char *end)
     fflush(stderr);
 }
 
-void progress(struct tally *tally, weft_chan(char) finished)
+int progress(struct tally *tally)
 {
-    enum { FINISHED, TICK };
     int64_t start_ns = weft_now();
-    while (weft_select([FINISHED] = weft_on_recv(finished, NULL), [TICK] = weft_on_timeout(100 * WEFT_MS)) == TICK)
+    while (weft_sleep(100 * WEFT_MS) == 0)
         show(tally, start_ns, "");
     show(tally, start_ns, "\n");
+    return 0;
 }

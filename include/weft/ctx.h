@@ -39,6 +39,7 @@ WEFT_API weft_ctx *weft_ctx_without_cancel(weft_ctx *parent);
 /* Ends the context with -ECANCELED, unless it has ended; one made by _with_value or _without_cancel ends nothing (a child of
    background with a value cannot be cancelled): fatal. NULL does nothing. */
 WEFT_API void weft_ctx_cancel(weft_ctx *ctx);
+/* (Two that cancel at the same time: the call that comes second may return before the first has ended all waits.) */
 /* The same with a cause, a negative errno that weft_ctx_cause gives for the context and all that end with it. */
 WEFT_API void weft_ctx_cancel_cause(weft_ctx *ctx, int cause);
 /* 0 while it goes on; -ECANCELED or -ETIMEDOUT once it ended. */

@@ -13,7 +13,8 @@ WEFT_BEGIN_DECLS_
 
 /* ---- group ---- */
 
-/* Ready when zeroed: no limit. Not to be copied or moved while in use. After weft_group_wait it is as new, but for its limit. */
+/* Ready when zeroed: no limit. Not to be copied or moved while in use. After weft_group_wait it is as new, but for its
+   limit. */
 typedef struct weft_group {
     weft_waitgroup running; /* opaque, all */
     weft_ctx *ctx;
@@ -29,18 +30,20 @@ typedef struct weft_group {
         .limit = (n)                                                                                                        \
     }
 
-/* Starts fn, which returns int, in the group's context, a child of the one that the first caller runs in (under a shield: with its
-   values only). The first negative result of all cancels that context, with the result as its cause. Blocks while as many run as the
-   limit says, whatever becomes of the context. 0, or -ENOMEM or -EAGAIN when it could not be started, which counts as a result too. */
+/* Starts fn, which returns int, in the group's context, a child of the one that the first caller runs in (under a shield:
+   with its values only). The first negative result of all cancels that context, with the result as its cause. Blocks while
+   as many run as the limit says, whatever becomes of the context. 0, or -ENOMEM or -EAGAIN when it could not be started,
+   which counts as a result too. */
 WEFT_API int weft_group_spawn_(weft_group *g, const weft_site *site, weft_fn_ fn, const uintptr_t *words);
 /* The same, but never blocks: -EBUSY when as many run as the limit says, which is no result. */
 WEFT_API int weft_group_try_spawn_(weft_group *g, const weft_site *site, weft_fn_ fn, const uintptr_t *words);
-/* Blocks until all have ended; only the goroutine that owns the group may wait. The first negative result, else 0. The group's
-   context has ended then. */
+/* Blocks until all have ended; only the goroutine that owns the group may wait. The first negative result, else 0. The
+   group's context has ended then. */
 WEFT_API int weft_group_wait(weft_group *g);
 /* Cancels the group's context with a cause, a negative errno, that weft_group_wait gives unless an error came first. */
 WEFT_API void weft_group_cancel(weft_group *g, int cause);
-/* The group's context, without a reference: valid until weft_group_wait. It is made when it is not there. NULL: no memory. */
+/* The group's context, without a reference: valid until weft_group_wait. It is made when it is not there. NULL: no
+   memory. */
 WEFT_API weft_ctx *weft_group_ctx(weft_group *g);
 /* After a wait: the message and stack of the first panic; NULL when there was none. Valid until the group is used again or
    weft_group_clear. */
@@ -61,9 +64,9 @@ typedef struct weft_future_core weft_future_core;
 /* Starts fn, which returns an integer or a pointer, in a goroutine; its result is for one weft_future_core_await. NULL: no
    memory. Never blocks. */
 WEFT_API weft_future_core *weft_async_(void *unused, const weft_site *site, weft_fn_ fn, const uintptr_t *words);
-/* Blocks until fn has returned, stores the size bytes of its result (NULL: drops it) and frees the future: to be called once. 0;
-   -ENOTRECOVERABLE when fn panicked or its goroutine exited, -ENOMEM when future is NULL, both with a zeroed result. *panic (NULL:
-   not wanted) is then the message and stack, to be freed by the caller, or NULL. */
+/* Blocks until fn has returned, stores the size bytes of its result (NULL: drops it) and frees the future: to be called
+   once. 0; -ENOTRECOVERABLE when fn panicked or its goroutine exited, -ENOMEM when future is NULL, both with a zeroed
+   result. *panic (NULL: not wanted) is then the message and stack, to be freed by the caller, or NULL. */
 WEFT_API int weft_future_core_await(weft_future_core *future, void *result, size_t size, char **panic);
 /* True when await would not block. */
 WEFT_API bool weft_future_core_ready(const weft_future_core *future);
@@ -78,9 +81,9 @@ WEFT_END_DECLS_
 #define weft_group_go(...) WEFT_CALL_(weft_group_spawn_, int, __VA_ARGS__)
 /* weft_group_try_go(&g, fn, args...) */
 #define weft_group_try_go(...) WEFT_CALL_(weft_group_try_spawn_, int, __VA_ARGS__)
-/* weft_scoped_group(&g); at the end of the enclosing block the group's context is cancelled and all its goroutines are joined, so
-   that they may use what the block declared before it. To be written before the first weft_group_go. A weft_group_wait before is
-   fine. */
+/* weft_scoped_group(&g); at the end of the enclosing block the group's context is cancelled and all its goroutines are
+   joined, so that they may use what the block declared before it. To be written before the first weft_group_go. A
+   weft_group_wait before is fine. */
 #define weft_scoped_group(g) WEFT_SCOPED_GROUP_(WEFT_CAT_(weft_scoped_, __COUNTER__), _Generic((g), weft_group * : (g)))
 #define WEFT_SCOPED_GROUP_(name, g)                                                                                         \
     weft_group_scope_ name __attribute__((cleanup(weft_group_scope_leave_), unused)),                                       \

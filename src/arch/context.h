@@ -41,5 +41,8 @@ void wi_context_reset_float(void);
    exceptions and forced unwinding (pthread_exit, pthread_cancel): wi_invoke_unwound is called, and does not return. */
 uint64_t wi_invoke(void (*fn)(void), const uintptr_t words[6]);
 _Noreturn void wi_invoke_unwound(int forced);
+/* The same, but unwinding by exceptions of WI_UNWIND_CLASS ends here: it returns, then without a result. */
+uint64_t wi_invoke_guarded(void (*fn)(void), const uintptr_t words[6]);
+#define WI_UNWIND_CLASS UINT64_C(0x5745465400000000)
 
 #endif

@@ -153,8 +153,8 @@ WI_SANITIZER_HOOK void wi_sanitizer_frames_left(const void *sp)
     (void)sp;
 }
 
-/* A goroutine ends from within its frames. They would stay on the fiber's shadow call stack, and TSan keeps every different one that
-   it sees, at an allocation or a lock, for ever: the fiber has served. */
+/* A goroutine ends from within its frames. They would stay on the fiber's shadow call stack, and TSan keeps every different
+   one that it sees, at an allocation or a lock, for ever: the fiber has served. */
 WI_SANITIZER_HOOK void wi_sanitizer_stack_abandoned(struct wi_sanitizer_side *side)
 {
 #ifdef WI_SANITIZER_TSAN

@@ -4,10 +4,10 @@
 
      number << 32 | DONE | DROPPED       number: of the record that awaits, 0: nobody yet
 
-   The goroutine stores its result in the record and sets DONE when everything else of it has ended, destructors of its local values
-   too, by one fetch-or. Somebody who awaits is then let go, and frees the record; if it is DROPPED, the goroutine frees it; else
-   whoever comes first of weft_future_core_await and _free. The fetch-or is the goroutine's last access.
-   The awaiter publishes itself in its commit step, when its stack is at rest, so that it may be readied at once. */
+   The goroutine stores its result in the record and sets DONE when everything else of it has ended, destructors of its local
+   values too, by one fetch-or. Somebody who awaits is then let go, and frees the record; if it is DROPPED, the goroutine
+   frees it; else whoever comes first of weft_future_core_await and _free. The fetch-or is the goroutine's last access. The
+   awaiter publishes itself in its commit step, when its stack is at rest, so that it may be readied at once. */
 #include "ctx/future.h"
 
 #include "base/perturb.h"
@@ -46,7 +46,9 @@ static void wi_future_child(struct weft_future_core *f)
     struct wi_boundary boundary;
     wi_boundary_enter(&boundary, ended, f);
     uint64_t result = wi_call_words(f->fn, f->words);
-    wi_boundary_leave(&boundary);
+    f->panic = wi_boundary_leave(&boundary);
+    if (f->panic)
+        return;
     f->result = result;
     f->error = 0;
 }
@@ -87,6 +89,11 @@ weft_future_core *weft_async_(void *unused, const weft_site *site, weft_fn_ fn, 
 
 /* ---- the other side ---- */
 
+static void misused(void)
+{
+    wi_fatal("a future is awaited or freed by two");
+}
+
 static bool commit_await(struct wi_thread *t, struct wi_goroutine *g, void *argument)
 {
     (void)t;
@@ -96,14 +103,11 @@ static bool commit_await(struct wi_thread *t, struct wi_goroutine *g, void *argu
     do {
         if (state & DONE)
             return false;
+        if (state >> NUMBER_SHIFT)
+            misused();
         wi_perturb();
     } while (!wi_cas_acq_rel(&f->state, &state, state | number << NUMBER_SHIFT)); /* publishes the waiter */
     return true;
-}
-
-static void misused(void)
-{
-    wi_fatal("a future is awaited or freed by two");
 }
 
 static void wait_for(struct weft_future_core *f)

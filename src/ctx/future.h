@@ -1,10 +1,10 @@
 /* future.h — what the scheduler's hooks and reports need of futures.
 
    A goroutine that somebody joins names by its record's `join` what its end counts down: a WaitGroup (weft_wg_go; a group's
-   goroutines: the group itself, whose first member is one), or a future, then with the lowest bit set. Whoever waits has the same
-   object in run.object and a kind with `joins`: wi_waits_for_group the WaitGroup, wi_waits_for_future the future. So
+   goroutines: the group itself, whose first member is one), or a future, then with the lowest bit set. Whoever waits has the
+   same object in run.object and a kind with `joins`: wi_waits_for_group the WaitGroup, wi_waits_for_future the future. So
 
-     wi_join_object(child->join) == waiter->run.object   means: child will let waiter go, alone (future) or as the last of several.
+     wi_join_object(child->join) == waiter->run.object   means: waiter waits for the end of child, perhaps of others too
 
    Who waits with wi_waits_for_slot waits for any of the goroutines with join == run.object to end. */
 #ifndef WI_FUTURE_H

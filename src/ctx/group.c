@@ -1,14 +1,15 @@
 /* group.c — goroutines that fail together.
 
-   Everything of a group but the count of the running is guarded by wi_guard_of(group). A goroutine of the group ends in this order:
-   its result is recorded, and the first negative one cancels the group's context; its slot goes to the next that waits for one; and
-   when all else of the goroutine has ended (local values, its place in the context), the scheduler counts it down: it is `joined` to
-   the WaitGroup in the group. That is the last access to the group, which the owner may free from then on.
+   Everything of a group but the count of the running is guarded by wi_guard_of(group). A goroutine of the group ends in this
+   order: its result is recorded, and the first negative one cancels the group's context; its slot goes to the next that
+   waits for one; and when all else of the goroutine has ended (local values, its place in the context), the scheduler counts
+   it down: it is `joined` to the WaitGroup in the group. That is the last access to the group, which the owner may free from
+   then on.
 
    The slots are no semaphore of sync/: a wait for one is not ended by contexts, and nothing is to be freed.
 
-   The group's context lives from the first goroutine until weft_group_wait. Under a shield it is no child of the current context,
-   which ends no waits there, but has its values. */
+   The group's context lives from the first goroutine until weft_group_wait. Under a shield it is no child of the current
+   context, which ends no waits there, but has its values. */
 #include "ctx/future.h"
 #include "ctx/panic.h"
 #include "sched/cancel.h"
@@ -169,8 +170,8 @@ static void ended(struct wi_boundary *boundary, char *panic)
     settle(boundary->object, panic ? -ENOTRECOVERABLE : 0, panic);
 }
 
-/* The words are packed: first the function, then its own; six are on the heap. The prefix keeps it out of the stacks that reports
-   show. */
+/* The words are packed: first the function, then its own; six are on the heap. The prefix keeps it out of the stacks that
+   reports show. */
 static void wi_group_child(weft_fn_ fn, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e)
 {
     struct wi_goroutine *g = wi_self()->current;
@@ -183,8 +184,8 @@ static void wi_group_child(weft_fn_ fn, uintptr_t a, uintptr_t b, uintptr_t c, u
     struct wi_boundary boundary;
     wi_boundary_enter(&boundary, ended, group);
     int result = (int)wi_call_words(fn, words);
-    wi_boundary_leave(&boundary);
-    settle(group, result, NULL);
+    char *panic = wi_boundary_leave(&boundary);
+    settle(group, panic ? -ENOTRECOVERABLE : result, panic);
 }
 
 /* Starts the goroutine, which has its slot. 0 or an error. */

@@ -73,7 +73,7 @@ void wi_locals_destroy(struct wi_goroutine *g)
             if (!local.value || !local.destructor)
                 continue;
             any = 1;
-            local.destructor(local.value);
+            wi_call_guarded((weft_fn_)local.destructor, (uintptr_t)local.value);
         }
     }
     if (!g->extra)

@@ -1,19 +1,23 @@
 /* panic.c — exit and panic: undoing the chain from wherever the goroutine is.
 
-   The chain is complete without any help of the compiler, which a forced unwind is not: through frames without -fexceptions it runs
-   no cleanup. But C++ destructors and cleanups of frames that have them must run too, and before what older frames have on the
-   chain. So both at once: the unwinder visits frame by frame, and before it runs the cleanups of one, all records below that frame's
-   stack pointer are undone: those of frames that are done with. (Later would be too late: a cleanup runs on its frame's stack
-   pointer and overwrites what is below.) Where unwinding ends — at the goroutine's first frame, or at one without unwind
-   information — the rest of the chain is undone and the goroutine ends from where it is; nothing returns.
+   The chain is complete without any help of the compiler, which a forced unwind is not: through frames without -fexceptions
+   it runs no cleanup. But C++ destructors and cleanups of frames that have them must run too, and before what older frames
+   have on the chain. So both at once: the unwinder visits frame by frame, and before it runs the cleanups of one, all
+   records below that frame's stack pointer are undone: those of frames that are done with. (Later would be too late: a
+   cleanup runs on its frame's stack pointer and overwrites what is below.) Where unwinding ends — at the goroutine's first
+   frame, or at one without unwind information — the rest of the chain is undone and the goroutine ends from where it is;
+   nothing returns.
 
-   Deferred calls are in no frame. They come in the chain's order, but as late as that allows: before the next older record of a
-   frame, be it undone here or by the frame's own cleanup (wi_scopes_undo_newer). Earlier they could free what a destructor that has
-   yet to run still uses.
+   Deferred calls are in no frame. They come in the chain's order, but as late as that allows: before the next older record
+   of a frame, be it undone here or by the frame's own cleanup (wi_scopes_undo_newer). Earlier they could free what a
+   destructor that has yet to run still uses.
 
-   What must outlive the frames — a cleanup overwrites the one that called the unwinder, too — is in the goroutine's extra record:
-   struct unwinding. Without memory for that the frames stay as they are, and only the chain is undone. An exit or panic within
-   something that is being undone starts anew from the innermost frame and passes over the unwinder that is at work. */
+   What must outlive the frames — a cleanup overwrites the one that called the unwinder, too — is in the goroutine's extra
+   record: struct unwinding. Without memory for that the frames stay as they are, and only the chain is undone.
+
+   An exit or panic within something that is being undone ends that, and undoing goes on: it unwinds no further than to
+   wi_call_guarded, which returns. (Rejected: to let it pass over the unwinder that is at work. Compilers make it fatal that
+   a cleanup is left so, and each would take more of the stack.) */
 #include "ctx/panic.h"
 
 #include "arch/context.h"
@@ -48,13 +52,51 @@ static struct unwinding *unwinding_of(struct wi_goroutine *g)
 
 /* ---- undoing ---- */
 
+/* Undoing runs shielded. */
+static void shield(struct wi_member *member)
+{
+    struct wi_thread *t = wi_enter_or_die();
+    struct wi_member *outer = wi_load_relaxed(&wi_waiting(t)->run.member);
+    wi_cancel_enter(t, member, outer ? outer->context : &wi_background, true);
+    wi_leave(t);
+}
+
+static void unshield(struct wi_member *member)
+{
+    struct wi_thread *t = wi_enter_or_die();
+    wi_cancel_leave(t, member);
+    wi_leave(t);
+}
+
+static bool is_leaving(struct wi_goroutine *g)
+{
+    return g && g->extra && g->extra->leaving;
+}
+
+void wi_call_guarded(weft_fn_ fn, uintptr_t word)
+{
+    struct wi_thread *t = wi_self();
+    struct wi_goroutine *g = t ? t->current : NULL;
+    const uintptr_t words[6] = {word};
+    bool leaving = is_leaving(g);
+    uintptr_t sp = leaving ? unwinding_of(g)->sp : 0;
+    wi_invoke_guarded(fn, words);
+    if (leaving) {
+        unwinding_of(g)->sp = sp;
+    } else if (is_leaving(g)) { /* fn exited or panicked, but we do not */
+        unshield(&unwinding_of(g)->shield);
+        g->extra->leaving = false;
+    }
+}
+
 /* Undoes the newest record. */
 static void undo_first(struct wi_goroutine *g)
 {
-    weft_scope_leave_(g->run.scopes);
+    wi_call_guarded((weft_fn_)weft_scope_leave_, (uintptr_t)g->run.scopes);
 }
 
-/* Undoes everything newer than `until` (NULL: everything), then destroys the local values, until neither leaves more to do. */
+/* Undoes everything newer than `until` (NULL: everything), then destroys the local values, until neither leaves more to
+   do. */
 static void undo_to(struct wi_goroutine *g, weft_scope_ *until)
 {
     do {
@@ -92,22 +134,6 @@ void wi_scopes_undo_newer(struct wi_goroutine *g, weft_scope_ *scope)
         undo_first(g);
 }
 
-/* Undoing runs shielded. */
-static void shield(struct wi_member *member)
-{
-    struct wi_thread *t = wi_enter_or_die();
-    struct wi_member *outer = wi_load_relaxed(&wi_waiting(t)->run.member);
-    wi_cancel_enter(t, member, outer ? outer->context : &wi_background, true);
-    wi_leave(t);
-}
-
-static void unshield(struct wi_member *member)
-{
-    struct wi_thread *t = wi_enter_or_die();
-    wi_cancel_leave(t, member);
-    wi_leave(t);
-}
-
 void wi_scopes_ending(struct wi_goroutine *g)
 {
     struct wi_member member;
@@ -131,7 +157,7 @@ void wi_boundary_enter(struct wi_boundary *boundary, void (*ended)(struct wi_bou
     wi_scope_enter(&boundary->scope, undo_boundary, NULL);
 }
 
-void wi_boundary_leave(struct wi_boundary *boundary)
+char *wi_boundary_leave(struct wi_boundary *boundary)
 {
     struct wi_goroutine *g = wi_self()->current;
     struct wi_member member;
@@ -141,6 +167,7 @@ void wi_boundary_leave(struct wi_boundary *boundary)
         unshield(&member);
     }
     wi_scope_unlink(&boundary->scope);
+    return boundary->scope.object;
 }
 
 static struct wi_boundary *find_boundary(struct wi_goroutine *g)
@@ -158,14 +185,13 @@ static _Noreturn void end(struct wi_goroutine *g)
 {
     if (g->extra)
         unwinding_of(g)->sp = UINTPTR_MAX;
-    wi_sanitizer_stack_abandoned(&wi_load_relaxed(&g->stack)->side);
     struct wi_boundary *boundary = find_boundary(g);
     undo_to(g, boundary ? &boundary->scope : NULL); /* the boundary is told when nothing of the goroutine can run any more */
     wi_goroutine_exit();
 }
 
-/* Called for every frame before the unwinder looks at its cleanups. The CFA is that of the frame that it called, which is its stack
-   pointer. */
+/* Called for every frame before the unwinder looks at its cleanups. The CFA is that of the frame that it called, which is
+   its stack pointer. A frame of wi_invoke_guarded is where the unwinder goes on. */
 static _Unwind_Reason_Code visit(int version, _Unwind_Action actions, _Unwind_Exception_Class exception_class,
                                  struct _Unwind_Exception *exception, struct _Unwind_Context *context, void *argument)
 {
@@ -193,6 +219,7 @@ static _Noreturn void leave(struct wi_goroutine *g)
     struct wi_thread *t = wi_enter_or_die();
     struct wi_extra *extra = wi_extra_of(g);
     wi_leave(t);
+    wi_sanitizer_stack_abandoned(&wi_load_relaxed(&g->stack)->side);
     if (!extra) {
         shield(&member);
         end(g);
@@ -203,7 +230,7 @@ static _Noreturn void leave(struct wi_goroutine *g)
     extra->leaving = true;
     unwinding->sp = 0;
     shield(&unwinding->shield);
-    unwinding->exception = (struct _Unwind_Exception){.exception_class = 0x5745465400000000U, .exception_cleanup = caught};
+    unwinding->exception = (struct _Unwind_Exception){.exception_class = WI_UNWIND_CLASS, .exception_cleanup = caught};
     _Unwind_ForcedUnwind(&unwinding->exception, visit, g);
     end(g); /* unwinding failed */
 }
@@ -232,7 +259,8 @@ static __attribute__((noinline)) char *describe(const char *format, va_list argu
     return text ? text : wi_panic_unknown;
 }
 
-/* Nothing stands between the panic and the program: undoes the chain, but leaves the frames for the report and the core dump. */
+/* Nothing stands between the panic and the program: undoes the chain, but leaves the frames for the report and the core
+   dump. */
 static _Noreturn void die(struct wi_goroutine *g, const char *format, va_list arguments)
 {
     char message[MESSAGE_MAX];

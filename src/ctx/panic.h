@@ -9,8 +9,8 @@
 /* A record at the bottom of a chain: whoever pushed it takes the goroutine's end for its own. */
 struct wi_boundary {
     weft_scope_ scope; /* object: the panic's message and stack, or NULL */
-    /* Called as the last of the chain when the goroutine exits (panic NULL) or panics: the message and stack, which the callee
-       frees, or wi_panic_unknown, which it must not. Not called when the goroutine's function returns. */
+    /* Called as the last of the chain when the goroutine exits (panic NULL) or panics: the message and stack, which the
+       callee frees, or wi_panic_unknown, which it must not. Not called when the goroutine's function returns. */
     void (*ended)(struct wi_boundary *boundary, char *panic);
     void *object;
 };
@@ -24,9 +24,12 @@ static inline void wi_panic_text_free(char *panic)
 
 /* Makes the calling goroutine's end this boundary's; outside weft. */
 void wi_boundary_enter(struct wi_boundary *boundary, void (*ended)(struct wi_boundary *, char *panic), void *object);
-/* The goroutine's function has returned. What is left of the chain is undone and local values are destroyed, while a panic still
-   ends here; then there is no boundary any more. */
-void wi_boundary_leave(struct wi_boundary *boundary);
+/* The goroutine's function has returned. What is left of the chain is undone and local values are destroyed; then there is
+   no boundary any more. The panic of something that was undone, as for `ended`, or NULL. */
+char *wi_boundary_leave(struct wi_boundary *boundary);
+
+/* Calls fn with one word, for something that is undone: should it exit or panic, that ends here. */
+void wi_call_guarded(weft_fn_ fn, uintptr_t word);
 
 /* Calls the function of a weft_defer, a group or a future. Of the result as many low bytes are valid as its type has. */
 static inline uint64_t wi_call_words(weft_fn_ fn, const uintptr_t words[6])

@@ -15,8 +15,10 @@
    opened instead of reserving more; lock is held for moments. Order: open_lock, lock, chunks_lock.
 
    Pages go back when more stacks are hot than both keep_hot and the number in use: half of what a program held can come and
-   go without page faults, and one that had a big moment keeps some 1,000 stacks. Giving k stacks releases 2 k at most (or
-   RELEASE_LEAST), so that no call takes long, yet the surplus shrinks as fast as it grew. */
+   go without page faults, and one that had a big moment keeps some 1,000 stacks. They go back later, by wi_stack_trim, which the
+   monitor calls: those that were hot all the time between two looks WI_STACK_TRIM_NS apart. In the call that gives a stack back the
+   system call cost goroutines that end by the ten thousand a third of their time, and took pages from programs that start as
+   many again. */
 #define _GNU_SOURCE
 #include "mem/stack.h"
 
@@ -34,6 +36,8 @@
 #define OPEN_FIRST 8                   /* a small program shall not pay for 64 guards */
 #define BATCH 64                       /* slots opened at once; stacks given back in one go */
 #define RELEASE_LEAST 32               /* fewer are not worth a look for neighbours */
+#define TRIM_MOST 512                  /* stacks that one call of wi_stack_trim releases: some 500 us */
+#define TRIM_PAUSE_NS INT64_C(2000000)
 /* Descriptors lie at this many different distances from their slot's end, in cache lines. Going round 1,000 stacks, nine
    lines of each, took 42 ns a stack with 1, 33 with 4, 17 with 16; more would leave too little of the page for frames. */
 #define COLOURS 16
@@ -57,6 +61,8 @@ struct pool { /* the stacks of one class */
     struct wi_lock lock;
     struct wi_stack *hot;    /* [lock] last in, first out */
     size_t hot_count;        /* [lock] */
+    size_t hot_least;        /* [lock] the least it was since the last look of wi_stack_trim */
+    size_t to_release;       /* [trim's caller] what the last look found */
     size_t in_use;           /* [lock] */
     struct chunk *with_cold; /* [lock] */
     _Alignas(WI_CACHE_LINE) struct wi_lock open_lock;
@@ -281,6 +287,8 @@ static void take_ready(struct pool *pool, unsigned n, struct haul *haul)
         stack->next = haul->hot;
         haul->hot = stack;
     }
+    if (pool->hot_least > pool->hot_count)
+        pool->hot_least = pool->hot_count;
     for (; haul->count < n && take_cold(pool, &haul->cold[haul->cold_count]); haul->count++)
         haul->cold_count++;
     pool->in_use += haul->count - before;
@@ -340,15 +348,16 @@ static size_t keep_hot(unsigned size_class)
     return above < 7 ? (size_t)1024 >> above : 8;
 }
 
-/* How many stacks to release after k were given. The pool's lock is held. */
-static unsigned surplus(const struct pool *pool, unsigned size_class, unsigned k)
+static size_t keep(const struct pool *pool, unsigned size_class)
 {
-    size_t keep = keep_hot(size_class);
-    keep = pool->in_use > keep ? pool->in_use : keep;
-    if (pool->hot_count < keep + RELEASE_LEAST)
-        return 0;
-    size_t most = 2 * k > RELEASE_LEAST ? 2 * k : RELEASE_LEAST;
-    return (unsigned)(pool->hot_count - keep < most ? pool->hot_count - keep : most);
+    size_t least = keep_hot(size_class);
+    return pool->in_use > least ? pool->in_use : least;
+}
+
+/* The pool's lock is held. */
+static bool has_surplus(const struct pool *pool, unsigned size_class)
+{
+    return pool->hot_count >= keep(pool, size_class) + RELEASE_LEAST;
 }
 
 /* Gives the pages of n stacks that nobody has to the kernel. The slots are cold then. */
@@ -383,12 +392,17 @@ static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
     wi_unlock(&pool->lock);
 }
 
-void wi_stack_give(struct wi_stack *list)
+/* There is a surplus, and wi_stack_trim will see to it. Who gives stacks changes hot_count under the lock and then looks here; who
+   trims clears this and then looks at all pools again: one sees the other. */
+static _Atomic bool trimming;
+
+bool wi_stack_give(struct wi_stack *list)
 {
+    bool began = false;
     while (list) {
-        unsigned size_class = list->size_class, k = 1, n;
+        unsigned size_class = list->size_class, k = 1;
         struct pool *pool = &pools[size_class - MIN_CLASS];
-        struct wi_stack *first = list, *last = list, *released[2 * BATCH];
+        struct wi_stack *first = list, *last = list;
         for (; k < BATCH && last->next && last->next->size_class == size_class; k++)
             last = last->next;
         list = last->next;
@@ -399,17 +413,69 @@ void wi_stack_give(struct wi_stack *list)
         pool->hot = first;
         pool->hot_count += k;
         pool->in_use -= k;
-        n = surplus(pool, size_class, k);
-        for (unsigned i = 0; i < n; i++) {
-            WI_CHECK(pool->hot && is_hot(pool->hot));
-            released[i] = pool->hot;
-            pool->hot = pool->hot->next;
-        }
-        pool->hot_count -= n;
+        bool surplus = has_surplus(pool, size_class);
         wi_unlock(&pool->lock);
-        if (n > 0)
-            release(pool, released, n);
+        if (surplus && !wi_load_relaxed(&trimming) && !wi_swap_acq_rel(&trimming, true))
+            began = true;
     }
+    return began;
+}
+
+static void release_some(struct pool *pool, unsigned size_class, unsigned most)
+{
+    struct wi_stack *released[2 * BATCH];
+    unsigned n = 0;
+    wi_lock(&pool->lock);
+    size_t least = keep(pool, size_class);
+    while (n < most && n < 2 * BATCH && pool->hot_count > least) {
+        WI_CHECK(pool->hot && is_hot(pool->hot));
+        released[n++] = pool->hot;
+        pool->hot = pool->hot->next;
+        pool->hot_count--;
+    }
+    if (pool->hot_least > pool->hot_count)
+        pool->hot_least = pool->hot_count;
+    wi_unlock(&pool->lock);
+    pool->to_release = n == 0 ? 0 : pool->to_release - n;
+    if (n > 0)
+        release(pool, released, n);
+}
+
+/* Whether any pool has a surplus; notes in each how much of it has been unused since the last look. */
+static bool look_for_surplus(void)
+{
+    bool any = false;
+    for (unsigned size_class = MIN_CLASS; size_class <= MAX_CLASS; size_class++) {
+        struct pool *pool = &pools[size_class - MIN_CLASS];
+        wi_lock(&pool->lock);
+        size_t least = keep(pool, size_class);
+        pool->to_release = pool->hot_least > least ? pool->hot_least - least : 0;
+        pool->hot_least = pool->hot_count;
+        any |= has_surplus(pool, size_class);
+        wi_unlock(&pool->lock);
+    }
+    return any;
+}
+
+int64_t wi_stack_trim(int64_t now_ns)
+{
+    unsigned left = TRIM_MOST;
+    for (unsigned size_class = MIN_CLASS; size_class <= MAX_CLASS; size_class++) {
+        struct pool *pool = &pools[size_class - MIN_CLASS];
+        while (pool->to_release > 0 && left > 0) {
+            unsigned most = pool->to_release < 2 * BATCH ? (unsigned)pool->to_release : 2 * BATCH;
+            release_some(pool, size_class, most);
+            left -= left < 2 * BATCH ? left : 2 * BATCH;
+        }
+        if (pool->to_release > 0)
+            return now_ns + TRIM_PAUSE_NS;
+    }
+    if (look_for_surplus())
+        return now_ns + WI_STACK_TRIM_NS;
+    wi_swap_acq_rel(&trimming, false); /* see there */
+    if (look_for_surplus() && !wi_swap_acq_rel(&trimming, true))
+        return now_ns + WI_STACK_TRIM_NS;
+    return INT64_MAX;
 }
 
 /* ---- looking ---- */
@@ -466,6 +532,7 @@ void wi_stack_destroy(void)
 void wi_stack_forget(void)
 {
     memset(pools, 0, sizeof pools);
+    wi_store_relaxed(&trimming, false);
     wi_store_relaxed(&chunk_count, 0);
     chunks_lock = (struct wi_lock){0};
 }

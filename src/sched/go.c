@@ -132,7 +132,8 @@ static void give_stacks(struct wi_worker *w, unsigned n)
     w->stacks = last->next;
     w->stacks_held -= n;
     last->next = NULL;
-    wi_stack_give(first);
+    if (wi_stack_give(first))
+        wi_monitor_trim();
 }
 
 void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack)
@@ -145,7 +146,8 @@ void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack)
             give_stacks(w, STACKS_CACHED / 2);
     } else {
         stack->next = NULL;
-        wi_stack_give(stack);
+        if (wi_stack_give(stack))
+            wi_monitor_trim();
     }
     if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.n_starved) != 0)) {
         if (w && w->stacks_held)

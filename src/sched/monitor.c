@@ -38,6 +38,7 @@ static struct {
     _Atomic uint32_t wake; /* futex: enum wi_wake */
     _Atomic bool stop;
     _Atomic uint32_t requests; /* bits for wi_hooks.requested */
+    _Atomic int64_t trim_ns;   /* when to call wi_stack_trim; INT64_MAX: not */
     pthread_t handle;
     struct watch *watches;
     bool limit_reported;
@@ -51,6 +52,12 @@ void wi_monitor_wake(void)
         wi_os_futex_wake(&monitor.wake, 1);
 }
 
+void wi_monitor_trim(void)
+{
+    wi_store_relaxed(&monitor.trim_ns, wi_os_now_ns() + WI_STACK_TRIM_NS);
+    wi_monitor_wake();
+}
+
 void wi_monitor_request(uint32_t requests)
 {
     wi_or_acq_rel(&monitor.requests, requests);
@@ -60,6 +67,8 @@ void wi_monitor_request(uint32_t requests)
 /* looked_ns: when the monitor last looked; what was due then has been seen to. */
 static void monitor_sleep(int64_t deadline_ns, int64_t looked_ns)
 {
+    int64_t trim_ns = wi_load_relaxed(&monitor.trim_ns);
+    deadline_ns = deadline_ns < trim_ns ? deadline_ns : trim_ns;
     wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
     wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
     int64_t timer_ns = wi_timers_next_ns();
@@ -293,6 +302,15 @@ static void sleep_for_good(int64_t looked_ns)
     wi_and_relaxed(&wi_sched.alert, ~WI_ALERT_MONITOR);
 }
 
+/* While this runs nobody stores trim_ns: wi_stack_give says only once that there is something to trim. */
+static void trim(int64_t now_ns)
+{
+    wi_store_relaxed(&monitor.trim_ns, INT64_MAX);
+    int64_t again_ns = wi_stack_trim(now_ns);
+    if (again_ns != INT64_MAX)
+        wi_store_relaxed(&monitor.trim_ns, again_ns);
+}
+
 static void *monitor_main(void *unused)
 {
     (void)unused;
@@ -302,6 +320,8 @@ static void *monitor_main(void *unused)
         if (wi_load_relaxed(&monitor.requests))
             wi_hooks.requested(wi_swap_acq_rel(&monitor.requests, 0));
         int64_t now_ns = wi_os_now_ns();
+        if (now_ns >= wi_load_relaxed(&monitor.trim_ns))
+            trim(now_ns);
         enum verdict verdict = look_around(now_ns);
         quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
         if (all_idle() || quiet_looks > QUIET_LOOKS) {
@@ -321,6 +341,7 @@ int wi_monitor_start(void)
         return -ENOMEM;
     wi_store_relaxed(&monitor.stop, false);
     wi_store_relaxed(&monitor.wake, WI_WAKE_NONE);
+    wi_store_relaxed(&monitor.trim_ns, INT64_MAX);
     int error = wi_thread_start(&monitor.handle, monitor_main, NULL);
     if (error) {
         free(monitor.watches);

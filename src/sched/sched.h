@@ -154,6 +154,8 @@ void wi_monitor_stop(void);
 void wi_monitor_forget(void);
 /* Wakes the monitor: async-signal-safe. */
 void wi_monitor_wake(void);
+/* Has the monitor give the pages of unused stacks back, a little later. */
+void wi_monitor_trim(void);
 /* Has the monitor call wi_hooks.requested with these bits: async-signal-safe. */
 void wi_monitor_request(uint32_t requests);
 

@@ -1,5 +1,5 @@
-/* future.c — futures: results of every type, awaited before and after they are there, by goroutines and threads; errors, and futures
-   that nobody awaits. */
+/* future.c — futures: results of every type, awaited before and after they are there, by goroutines and threads; errors, and
+   futures that nobody awaits. */
 #include "../workload.h"
 #include <limits.h>
 #include <pthread.h>

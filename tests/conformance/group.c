@@ -1,5 +1,5 @@
-/* group.c — groups: x/sync/errgroup's tests by name, and what errgroup does not have: panics and exits as results, scoped groups
-   that use their parent's stack, groups within groups and contexts, owners that are threads. */
+/* group.c — groups: x/sync/errgroup's tests by name, and what errgroup does not have: panics and exits as results, scoped
+   groups that use their parent's stack, groups within groups and contexts, owners that are threads. */
 #include "../workload.h"
 #include <pthread.h>
 #include <weft.h>

@@ -8,7 +8,7 @@
 
 /* ---- a trail of letters that one goroutine at a time leaves ---- */
 
-static char trail[64];
+static char trail[128];
 static size_t trail_length;
 
 static void mark(int letter)
@@ -518,6 +518,44 @@ TEST_BOTH(PanicAndExit)
     CHECK_EQ(weft_await_panic(weft_async(exits_then_panics), NULL, &panic), -ENOTRECOVERABLE);
     CHECK(panic && strncmp(panic, "deferred 3\n", 11) == 0);
     free(panic);
+}
+
+static int returns_after_deferring(int n)
+{
+    for (int i = 0; i < n; i++)
+        if (i % 2)
+            weft_defer(panics_deferred, i);
+        else
+            weft_defer(locks_and_exits, i % 64);
+    return 5;
+}
+
+static int fails_after_deferring_an_exit(void)
+{
+    weft_defer(exits);
+    return -EIO;
+}
+
+/* An exit in what runs after the function had returned takes nothing from its result; and each ends where it is, so that
+   many need no more stack than one. */
+TEST_BOTH(ResultOutlivesDeferredCalls)
+{
+    int result = 0;
+    trail_length = 0;
+    CHECK_EQ(weft_await(weft_async(returns_after_deferring, 1), &result), 0);
+    CHECK_EQ(result, 5);
+    CHECK(strcmp(trail, "a") == 0);
+
+    weft_group g = {0};
+    CHECK_EQ(weft_group_go(&g, fails_after_deferring_an_exit), 0);
+    CHECK_EQ(weft_group_wait(&g), -EIO);
+
+    char *panic = NULL;
+    trail_length = 0;
+    CHECK_EQ(weft_await_panic(weft_async(returns_after_deferring, 100), NULL, &panic), -ENOTRECOVERABLE);
+    CHECK(panic && strncmp(panic, "deferred 1\n", 11) == 0);
+    free(panic);
+    expect_all_free();
 }
 
 static int panics_at_length(const char *text)

@@ -1,5 +1,5 @@
-/* panic.c — panics that nobody contains, and misuse of defers, exits, groups and futures: each in a child of its own, which must end
-   with the right message. */
+/* panic.c — panics that nobody contains, and misuse of defers, exits, groups and futures: each in a child of its own, which
+   must end with the right message. */
 #include "death.h"
 #include <pthread.h>
 
@@ -113,6 +113,24 @@ static void hangs(void)
     weft_lock(&lock);
 }
 
+static void exits_while_undone(void)
+{
+    weft_exit_goroutine();
+}
+
+static void panics_and_exits(void)
+{
+    weft_defer(say, "undone\n");
+    weft_defer(exits_while_undone);
+    weft_panic("the reason");
+}
+
+static void fatal_panic_and_exit(void)
+{
+    weft_go(panics_and_exits);
+    nap_ms(20000);
+}
+
 static void panics_and_hangs(void)
 {
     weft_defer(hangs);
@@ -141,6 +159,9 @@ TEST(FatalPanicUndoes)
 
     death_expect_abort(fatal_panic_in_a_panic, NULL, "weft: panic: the reason\nweft: panic: the second reason\nundone\n");
     death_expect_text("weft: fatal: panic: the second reason\n");
+
+    death_expect_abort(fatal_panic_and_exit, NULL, "weft: panic: the reason\nundone\n");
+    death_expect_text("weft: fatal: panic: the reason\n");
 
     death_run(fatal_panic_that_hangs, NULL);
     death_expect_text("weft: panic: the reason\n");

@@ -170,6 +170,74 @@ else
     echo 'digest.sh: skipped: progress on a terminal (no script program)'
 fi
 
+# ---- signals ----
+# interrupt SIGNAL STATUS UNTIL OUTPUT ARGS...: runs the program with its output going to OUTPUT, sends it the signal as soon
+# as the command UNTIL says so, and expects that it ends with STATUS. The signals are as where one types: what a script starts in
+# the background ignores SIGINT otherwise.
+interrupt() {
+    local signal=$1 expected=$2 until=$3 output=$4 pid
+    checks=$((checks + 1))
+    (ulimit -t 200 && exec env --default-signal=INT,TERM "$program" "${@:5}") >"$output" 2>out/stderr &
+    pid=$!
+    for _ in $(seq 6000); do
+        "$until" "$pid" && break
+        sleep 0.01
+    done
+    kill -s "$signal" "$pid" || fail "SIG$signal: there was no program any more"
+    wait "$pid"
+    status=$?
+    [ "$status" -eq "$expected" ] || fail "SIG$signal: status $status instead of $expected"
+}
+
+# have_read PID BYTES
+have_read() {
+    local bytes
+    bytes=$(sed -n 's/^rchar: //p' "/proc/$1/io" 2>/dev/null)
+    [ "${bytes:-0}" -gt "$2" ]
+}
+has_begun() { have_read "$1" 5000000; }
+has_read() { have_read "$1" 400000000; } # of the file that takes for ever
+has_printed() { read -r -N 1 -t 100 -u 9; } # a byte of it
+
+if env --default-signal=INT true 2>/dev/null && [ -r /proc/self/io ]; then
+    mkdir slow
+    for i in $(seq 50); do echo "$i" >"slow/$i"; done
+    truncate -s 2T slow/endless 2>/dev/null || truncate -s 200G slow/endless
+    for signal_status in INT:130 TERM:143; do
+        for jobs in 1 2 8; do
+            interrupt "${signal_status%:*}" "${signal_status#*:}" has_read out/stdout -j "$jobs" slow
+            done_files=$(wc -l <out/stdout)
+            [ "$(cat out/stderr)" = "digest: interrupted, files done: $done_files" ] ||
+                { fail "SIG${signal_status%:*} -j $jobs: standard error:"; head -5 out/stderr >&2; }
+            find slow -type f ! -name endless -print0 | sort -z | xargs -0 sha256sum >out/expected
+            [ -z "$(comm -13 <(sort out/expected) <(sort out/stdout))" ] || fail 'an interrupted run printed no digests'
+            sort -k 2 -c out/stdout || fail 'an interrupted run did not sort'
+        done
+        [ "$done_files" -gt 0 ] || fail 'with 8 digesters no file was done'
+    done
+    interrupt INT 130 has_read out/stdout --fail-fast slow
+
+    # While it prints, it ends at once: nobody reads the pipe.
+    mkfifo out/pipe
+    exec 9<>out/pipe
+    interrupt INT 130 has_printed out/pipe tree
+    exec 9>&-
+    [ -s out/stderr ] && fail 'standard error of an output that was interrupted'
+
+    # An ignored signal stays ignored.
+    reference tree
+    checks=$((checks + 1))
+    (trap '' INT && exec "$program" tree >out/stdout 2>out/stderr) &
+    pid=$!
+    until has_begun "$pid" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+    kill -s INT "$pid" 2>/dev/null
+    wait "$pid"
+    status=$?
+    expect 0 '' 'SIGINT where it is ignored'
+else
+    echo 'digest.sh: skipped: signals (env --default-signal or /proc/PID/io is missing)'
+fi
+
 # ---- usage ----
 digest --help
 [ "$status" -eq 0 ] && grep -q '^usage: digest' out/stdout || fail '--help'

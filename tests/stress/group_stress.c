@@ -1,5 +1,6 @@
-/* group_stress.c — groups and futures under load: goroutines that fail, panic, exit and cancel at random, with and without a limit,
-   owned by goroutines and threads, while contexts end around them. What is counted must come out; nothing may be left. */
+/* group_stress.c — groups and futures under load: goroutines that fail, panic, exit and cancel at random, with and without a
+   limit, owned by goroutines and threads, while contexts end around them. What is counted must come out; nothing may be
+   left. */
 #include "../workload.h"
 #include <pthread.h>
 #include <weft.h>

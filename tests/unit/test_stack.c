@@ -411,6 +411,11 @@ TEST_APART(pages_go_back)
     for (unsigned i = 0; i < n / 2; i++)
         CHECK(resident(lows[i]) && wi_stack_find(lows[i], &in_guard) == stacks[i]);
     give(n / 2, n / 2);
+    for (unsigned i = 0; i < n; i++) /* for a while all stays; then they are trimmed until few are left */
+        CHECK(resident(lows[i]));
+    unsigned looks = 0;
+    for (int64_t now_ns = 0; (now_ns = wi_stack_trim(now_ns)) != INT64_MAX;)
+        CHECK(++looks < 100);
     for (unsigned i = 0; i < n; i++) {
         bool held = wi_stack_find(lows[i], &in_guard) != NULL;
         CHECK_EQ(resident(lows[i]), held);

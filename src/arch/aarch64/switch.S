@@ -109,12 +109,13 @@ wi_context_start:
         .cfi_endproc
         .size   wi_context_start, . - wi_context_start
 
-/* uint64_t wi_invoke(void (*fn)(void), const uintptr_t words[6]) */
-        .globl  wi_invoke
-        .hidden wi_invoke
-        .type   wi_invoke, %function
+/* uint64_t wi_invoke(void (*fn)(void), const uintptr_t words[6]), and wi_invoke_guarded */
+        .macro  invoke name
+        .globl  \name, \name\()_landing
+        .hidden \name, \name\()_landing
+        .type   \name, %function
         .p2align 4
-wi_invoke:
+\name:
         .cfi_startproc
         .cfi_personality 0x1b, wi_personality   /* 0x1b: relative, 4 bytes; the function is hidden, so no indirection */
         stp     x29, x30, [sp, #-16]!
@@ -128,12 +129,17 @@ wi_invoke:
         ldp     x2, x3, [x10, #16]
         ldp     x4, x5, [x10, #32]
         blr     x9
+\name\()_landing:
         ldp     x29, x30, [sp], #16
         .cfi_def_cfa_offset 0
         .cfi_restore x29
         .cfi_restore x30
         ret
         .cfi_endproc
-        .size   wi_invoke, . - wi_invoke
+        .size   \name, . - \name
+        .endm
+
+        invoke  wi_invoke
+        invoke  wi_invoke_guarded
 
         .section .note.GNU-stack, "", %progbits

@@ -23,12 +23,13 @@ wi_context_start:
         .cfi_endproc
         .size   wi_context_start, . - wi_context_start
 
-/* uint64_t wi_invoke(void (*fn)(void), const uintptr_t words[6]) */
-        .globl  wi_invoke
-        .hidden wi_invoke
-        .type   wi_invoke, @function
+/* uint64_t wi_invoke(void (*fn)(void), const uintptr_t words[6]), and wi_invoke_guarded */
+        .macro  invoke name
+        .globl  \name, \name\()_landing
+        .hidden \name, \name\()_landing
+        .type   \name, @function
         .p2align 4
-wi_invoke:
+\name:
         .cfi_startproc
         .cfi_personality 0x1b, wi_personality   /* 0x1b: relative, 4 bytes; the function is hidden, so no indirection */
         pushq   %rbp
@@ -46,11 +47,16 @@ wi_invoke:
         movq    40(%r10), %r9
         xorl    %eax, %eax              /* no vector arguments, should fn be variadic */
         callq   *%r11
+\name\()_landing:
         popq    %rbp
         .cfi_def_cfa %rsp, 8
         .cfi_restore %rbp
         retq
         .cfi_endproc
-        .size   wi_invoke, . - wi_invoke
+        .size   \name, . - \name
+        .endm
+
+        invoke  wi_invoke
+        invoke  wi_invoke_guarded
 
         .section .note.GNU-stack, "", @progbits
