@@ -117,8 +117,10 @@ static void *wait_for_signals(void *signals)
         int signal;
         if (sigwait(signals, &signal) != 0)
             continue;
-        if (atomic_exchange(&interrupted, signal) != 0)
-            _exit(128 + signal);
+        if (atomic_exchange(&interrupted, signal) != 0) {
+            pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+            raise(signal);
+        }
         weft_ctx_cancel(interruptible);
     }
     return NULL;

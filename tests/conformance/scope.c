@@ -428,8 +428,11 @@ TEST_BOTH(PanicInAFuture)
     CHECK_EQ(weft_await_panic(f, &result, &panic), -ENOTRECOVERABLE);
     CHECK_EQ(result, 0);
     CHECK(panic && strncmp(panic, "42 is wrong\n    ", 16) == 0); /* the stack follows, line by line */
-    CHECK(strstr(panic, "weft_panic"));
-    CHECK(!strstr(panic, "wi_"));
+    if (strstr(panic, " at ")) {                                  /* libdw is there to give names */
+        CHECK(strstr(panic, "    weft_panic at "));
+        CHECK(strstr(panic, "    panics at "));
+        CHECK(!strstr(panic, "wi_"));
+    }
     free(panic);
     CHECK(strcmp(trail, "d") == 0);
 

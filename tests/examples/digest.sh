@@ -8,6 +8,10 @@ work=$(mktemp -d) || exit 2
 trap 'cd /; chmod -R u+rwx "$work" 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 2
 mkdir out && chmod 755 . || exit 2
+program_directory=$(mktemp -d) && chmod 755 "$program_directory" || exit 2
+trap 'cd /; chmod -R u+rwx "$work" 2>/dev/null; rm -rf "$work" "$program_directory"' EXIT
+cp -- "$program" "$program_directory/digest" || exit 2 # where a user without rights finds it too
+program=$program_directory/digest
 failures=0 checks=0
 
 fail() {

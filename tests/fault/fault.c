@@ -233,6 +233,53 @@ static void use_run(void)
     CHECK_EQ(atomic_load(&finished), 10);
 }
 
+static weft_mutex lock;
+static weft_local local = WEFT_LOCAL(free);
+
+static int do_six(int a, int b, int c, int d, int e, _Atomic int *ran)
+{
+    CHECK_EQ(a + b + c + d + e, 15);
+    atomic_fetch_add(ran, 1);
+    void *value = malloc(1);
+    if (weft_local_set(&local, value) != 0)
+        free(value);
+    return 0;
+}
+
+/* Without memory for the unwinder the chain is undone all the same. */
+static int do_leave(int how)
+{
+    weft_scoped_lock(&lock);
+    if (how == 1)
+        weft_exit_goroutine();
+    if (how == 2)
+        weft_panic("how %d", how);
+    return 7;
+}
+
+static void use_groups(void)
+{
+    atomic_store(&plan->armed, true);
+    weft_group g = WEFT_GROUP(3);
+    _Atomic int ran = 0;
+    for (int i = 0; i < 10; i++)
+        expect_status(weft_group_go(&g, do_six, 1, 2, 3, 4, 5, &ran));
+    int result = weft_group_wait(&g);
+    CHECK_EQ(atomic_load(&ran), atomic_load(&started));
+    CHECK(atomic_load(&ran) == 10 ? result == 0 : result == -ENOMEM || result == -EAGAIN);
+    for (int how = 0; how < 3; how++) {
+        char *panic = NULL;
+        int value = -1;
+        result = weft_await_panic(weft_async(do_leave, how), &value, &panic);
+        CHECK(result == -ENOMEM || result == (how ? -ENOTRECOVERABLE : 0));
+        CHECK_EQ(value, result ? 0 : 7);
+        CHECK(!panic || how == 2);
+        free(panic);
+        CHECK(weft_try_lock(&lock));
+        weft_unlock(&lock);
+    }
+}
+
 /* ---- every n ---- */
 
 static bool says_what_ran_out(const char *text)
@@ -265,13 +312,13 @@ static int fail_every(enum kind kind, int error, char *environment, bool may_die
     static const struct {
         void (*scenario)(void);
         const char *only_message;
-    } scenarios[] = {{use_values_only, "no stack"}, {use_everything, NULL}, {use_run, NULL}};
+    } scenarios[] = {{use_values_only, "no stack"}, {use_everything, NULL}, {use_run, NULL}, {use_groups, NULL}};
     if (!plan) {
         plan = mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         CHECK(plan != MAP_FAILED);
     }
     int all_hits = 0;
-    for (int s = 0; s < 3; s++)
+    for (int s = 0; s < 4; s++)
         for (int sticky = 0; sticky < 2; sticky++) {
             int hits = 0, misses = 0;
             for (int n = 1; misses < 2; n++) { /* how many calls there are differs a little from run to run */
