@@ -129,7 +129,8 @@ static void add_directory(struct files *files, const char *path)
             files->n--;
     }
     closedir(directory);
-    qsort(files->all + first, files->n - first, sizeof *files->all, by_path);
+    if (files->n > first)
+        qsort(files->all + first, files->n - first, sizeof *files->all, by_path);
 }
 
 static int count_arguments(int argc, char **argv)

@@ -24,8 +24,8 @@ static long sum(const int *numbers, int n)
     weft_group group = {0};
     weft_scoped_group(&group);
 
-    for (int i = 0; i < PARTS; i++)
-        weft_group_go(&group, sum_part, numbers + i * (n / PARTS), n / PARTS, &sums[i]);
+    for (int i = 0; i < PARTS; i++, numbers += n / PARTS)
+        weft_group_go(&group, sum_part, numbers, n / PARTS, &sums[i]);
     if (weft_group_wait(&group) < 0)
         return -1; /* one could not be started; the others have ended all the same */
 

@@ -70,7 +70,7 @@ static void unshield(struct wi_member *member)
 
 static bool is_leaving(struct wi_goroutine *g)
 {
-    return g && g->extra && g->extra->leaving;
+    return g->extra && g->extra->leaving;
 }
 
 void wi_call_guarded(weft_fn_ fn, uintptr_t word)
@@ -78,11 +78,15 @@ void wi_call_guarded(weft_fn_ fn, uintptr_t word)
     struct wi_thread *t = wi_self();
     struct wi_goroutine *g = t ? t->current : NULL;
     const uintptr_t words[6] = {word};
-    bool leaving = is_leaving(g);
-    uintptr_t sp = leaving ? unwinding_of(g)->sp : 0;
+    if (!g) { /* a foreign thread's destructors */
+        wi_invoke_guarded(fn, words);
+        return;
+    }
+    struct unwinding *outer = is_leaving(g) ? unwinding_of(g) : NULL;
+    uintptr_t sp = outer ? outer->sp : 0;
     wi_invoke_guarded(fn, words);
-    if (leaving) {
-        unwinding_of(g)->sp = sp;
+    if (outer) {
+        outer->sp = sp;
     } else if (is_leaving(g)) { /* fn exited or panicked, but we do not */
         unshield(&unwinding_of(g)->shield);
         g->extra->leaving = false;

@@ -34,7 +34,8 @@
 #define CHUNK_FIRST ((size_t)64 << 20) /* the size of a pool's first chunk; each further one is twice as large ... */
 #define CHUNK_LAST ((size_t)1 << 30)   /* ... up to this */
 #define OPEN_FIRST 8                   /* a small program shall not pay for 64 guards */
-#define BATCH 64                       /* slots opened at once; stacks given back in one go */
+#define BATCH 64                       /* slots opened at once; stacks of a list that are given back under one lock */
+#define RELEASED 128U                  /* stacks whose pages go back in one go */
 #define RELEASE_LEAST 32               /* fewer are not worth a look for neighbours */
 #define TRIM_MOST 512                  /* stacks that one call of wi_stack_trim releases: some 500 us */
 #define TRIM_PAUSE_NS INT64_C(2000000)
@@ -363,8 +364,8 @@ static bool has_surplus(const struct pool *pool, unsigned size_class)
 /* Gives the pages of n stacks that nobody has to the kernel. The slots are cold then. */
 static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
 {
-    struct place places[2 * BATCH];
-    struct iovec ranges[2 * BATCH]; /* neighbours are one range */
+    struct place places[RELEASED];
+    struct iovec ranges[RELEASED]; /* neighbours are one range */
     unsigned count = 0;
     for (unsigned i = 1; i < n; i++) { /* sort by address: insertion will do for so few */
         struct wi_stack *stack = stacks[i];
@@ -423,11 +424,11 @@ bool wi_stack_give(struct wi_stack *list)
 
 static void release_some(struct pool *pool, unsigned size_class, unsigned most)
 {
-    struct wi_stack *released[2 * BATCH];
+    struct wi_stack *released[RELEASED];
     unsigned n = 0;
     wi_lock(&pool->lock);
     size_t least = keep(pool, size_class);
-    while (n < most && n < 2 * BATCH && pool->hot_count > least) {
+    while (n < most && pool->hot_count > least) {
         WI_CHECK(pool->hot && is_hot(pool->hot));
         released[n++] = pool->hot;
         pool->hot = pool->hot->next;
@@ -463,9 +464,9 @@ int64_t wi_stack_trim(int64_t now_ns)
     for (unsigned size_class = MIN_CLASS; size_class <= MAX_CLASS; size_class++) {
         struct pool *pool = &pools[size_class - MIN_CLASS];
         while (pool->to_release > 0 && left > 0) {
-            unsigned most = pool->to_release < 2 * BATCH ? (unsigned)pool->to_release : 2 * BATCH;
+            unsigned most = pool->to_release < RELEASED ? (unsigned)pool->to_release : RELEASED;
             release_some(pool, size_class, most);
-            left -= left < 2 * BATCH ? left : 2 * BATCH;
+            left -= left < most ? left : most;
         }
         if (pool->to_release > 0)
             return now_ns + TRIM_PAUSE_NS;
