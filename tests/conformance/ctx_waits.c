@@ -272,9 +272,10 @@ TEST_BOTH(WhatCanCompleteAtOnceCompletes)
     weft_ctx_free(ctx);
 }
 
-static void unlock_later(weft_mutex *m, bool *unlocked)
+static void unlock_later(weft_mutex *m, weft_ctx *ctx, bool *unlocked)
 {
     weft_scoped_shield();
+    CHECK_EQ(weft_select([0] = weft_on_done(ctx)), 0);
     CHECK_EQ(weft_sleep(SHORT), 0);
     *unlocked = true;
     weft_unlock(m);
@@ -297,7 +298,7 @@ TEST_BOTH(LockAndWaitGroupAreNotEnded)
     weft_scoped_use(ctx);
     weft_go(cancel_later, weft_ctx_ref(ctx), (int64_t)0);
     weft_lock(&mutex);
-    weft_go(unlock_later, &mutex, &flag);
+    weft_go(unlock_later, &mutex, ctx, &flag);
     weft_lock(&mutex);
     CHECK(flag);
     CHECK_EQ(weft_ctx_err(ctx), -ECANCELED);
