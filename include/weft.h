@@ -10,5 +10,8 @@
 #include "weft/scope.h"
 #include "weft/group.h"
 #include "weft/local.h"
+#include "weft/io.h"
+#include "weft/net.h"
+#include "weft/file.h"
 #include "weft/debug.h"
 #endif

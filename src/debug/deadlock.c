@@ -1,6 +1,6 @@
 /* deadlock.c — when everything waits and nothing can end it.
 
-   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, every goroutine is parked, every
+   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, every goroutine is parked and waits for nothing outside the program, every
    foreign thread that weft knows waits in weft without a time, the process has no thread that weft does not know, and at least
    one of them waits. Two equal readings SETTLE_NS apart decide. It is fatal where the program's main thread is among those that
    wait (directly, or in weft_run); elsewhere, as in a plugin, it is reported.
@@ -43,7 +43,7 @@ static void read_one(struct wi_goroutine *g, void *argument)
     struct wi_snapshot s;
     if (reading->hope)
         return;
-    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || (s.kind && s.kind->timed)) {
+    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || (s.kind && (s.kind->timed || s.kind->outside))) {
         reading->hope = true;
         return;
     }

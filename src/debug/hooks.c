@@ -8,6 +8,8 @@
 #include "ctx/future.h"
 #include "ctx/panic.h"
 #include "debug/debug.h"
+#include "io/poller.h"
+#include "io/resolve.h"
 #include "sync/guard.h"
 #include "sync/waitgroup.h"
 #include "timer/timeout.h"
@@ -21,6 +23,8 @@ static void stop_timers(void)
 static void forget(void)
 {
     wi_timers_forget();
+    wi_poller_forget();
+    wi_resolve_forget();
     wi_chans_forget();
     wi_chan_timers_forget();
     wi_after_funcs_forget();
@@ -42,6 +46,9 @@ const struct wi_hooks wi_hooks = {
     .timers_start = wi_timers_start,
     .timers_stop = stop_timers,
     .timers_freeze = wi_timers_freeze,
+    .poll = wi_poller_poll,
+    .poll_interrupt = wi_poller_interrupt,
+    .poll_stop = wi_poller_stop,
     .ending = wi_scopes_ending,
     .thread_ending = wi_locals_destroy,
     .context_free = wi_ctx_freed,

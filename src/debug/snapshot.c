@@ -99,6 +99,8 @@ const char *wi_wait_text(const struct wi_snapshot *s, char *text, size_t size)
     static const char *const states[] = {"ended", "not yet run", "ready", "running", "parked"};
     if (s->state != WI_PARKED || !s->kind)
         snprintf(text, size, "%s", s->state == WI_RUNNING && s->is_thread ? "outside weft" : states[s->state]);
+    else if (s->kind->outside)
+        snprintf(text, size, "%s %d", s->kind->text, (int)(intptr_t)s->object);
     else if (s->object)
         snprintf(text, size, "%s %p", s->kind->text, s->object);
     else

@@ -46,6 +46,15 @@ void wi_os_precise_timers(void);                     /* 1 ns timer slack for the
 int wi_os_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_ns);
 void wi_os_futex_wake(_Atomic uint32_t *word, int n);
 
+/* ---- watching descriptors (linux/epoll.c) ---- */
+struct epoll_event;
+int wi_os_epoll_create(void); /* close-on-exec; a descriptor, or a negative errno */
+/* Watches fd, or changes what it is watched for. 0, or a negative errno: -EPERM when it is of a kind that is always ready. */
+int wi_os_epoll_add(int epoll, int fd, uint32_t events, uint64_t key);
+/* Waits until there are events, at most to deadline_ns of CLOCK_MONOTONIC; 0: looks only, INT64_MAX: for ever. The number of events, at
+   most n; 0: none came; -EINTR. */
+int wi_os_epoll_wait(int epoll, struct epoll_event *events, int n, int64_t deadline_ns);
+
 /* ---- memory barrier in all threads (linux/membarrier.c) ---- */
 /* Registers the process; false where the kernel refuses, and then the light side must be a real fence. To be called before
    a second thread uses anything that has a light side. */

@@ -74,9 +74,10 @@ bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread 
     wi_lock(&wi_sched.lock);
     wi_store_relaxed(&t->worker, w);
     if (wi_load_relaxed(&victim->worker) == w) {
-        wi_store_release(&mine->claim, WI_CLAIM_OWNED(victim)); /* pairs with the acquire in wi_enter */
-        wi_store_release(&victim->worker, mine);                /* likewise */
-    } else {                                                    /* it has noticed and looked after itself */
+        wi_store_release(&mine->claim, WI_CLAIM_OWNED(victim));    /* pairs with the acquire in wi_enter */
+        wi_store_release(&victim->worker, mine);                   /* likewise */
+        wi_or_relaxed(&mine->attention, (uint32_t)WI_ATTEND_HOME); /* who came home may have been announced on w */
+    } else {                                                       /* it has noticed and looked after itself */
         make_idle(mine);
     }
     wi_unlock(&wi_sched.lock);
@@ -121,6 +122,8 @@ bool wi_reattach(struct wi_thread *t)
         wi_store_release(&w->claim, WI_CLAIM_OWNED(t));
         wi_store_release(&t->worker, w);
         wi_set_detached(t, WI_ATTACHED);
+        if (t->stays)
+            wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_HOME);
     }
     wi_unlock(&wi_sched.lock);
     return w != NULL;
@@ -148,9 +151,11 @@ static struct wi_worker *recover_worker(struct wi_thread *t)
     }
 }
 
+#define ATTEND_LATER (WI_ATTEND_BLOCKERS | WI_ATTEND_HOME | WI_ATTEND_LEND) /* for the next pick */
+
 static void attend(struct wi_thread *t, struct wi_worker *w)
 {
-    uint32_t bits = wi_and_relaxed(&w->attention, (uint32_t)WI_ATTEND_BLOCKERS); /* that one is for the next pick */
+    uint32_t bits = wi_and_relaxed(&w->attention, (uint32_t)ATTEND_LATER);
     if (bits & WI_ATTEND_SHARE)
         wi_runq_share(&w->runq);
     if (bits & WI_ATTEND_TIMER)
@@ -182,7 +187,7 @@ struct wi_thread *wi_enter_slow(struct wi_thread *t, bool may_move)
         wi_yield(t);
         return wi_self();
     }
-    if (attention & ~(uint32_t)WI_ATTEND_BLOCKERS)
+    if (attention & ~(uint32_t)ATTEND_LATER)
         attend(t, w);
     return t;
 }

@@ -549,7 +549,8 @@ void weft_unpin(void)
             wi_fatal("weft_unpin without weft_pin");
         if (--t->pins == 0) {
             t->current->flags &= ~(uint32_t)WI_G_PINNED;
-            t->current->run.thread = NULL;
+            if (!(t->current->flags & WI_G_STAYS))
+                t->current->run.thread = NULL;
         }
     }
     wi_leave(t);

@@ -36,6 +36,7 @@ enum wi_goroutine_flags {
     WI_G_HEAP = 16,      /* start.words[0] is an object to free */
     WI_G_SHIELDED = 32,  /* started under a shield: its context does not end its waits */
     WI_G_MEMBER = 64,    /* run.member is not NULL: here, because a wait looks at this line anyway */
+    WI_G_STAYS = 128,    /* goes on on run.thread, where others may run meanwhile, see home.c */
     WI_G_SIZE_SHIFT = 8, /* log2 of the stack size, 0 for the default */
     WI_G_SIZE_MASK = 0xff00,
 };
@@ -44,6 +45,7 @@ enum wi_goroutine_flags {
 struct wi_wait_kind {
     const char *text; /* "receive on channel" */
     bool timed;       /* time ends it */
+    bool outside;     /* what is outside the program may end it; the object is a number */
     bool joins;       /* it lasts until all goroutines have ended whose join its object is */
 };
 
@@ -75,7 +77,7 @@ struct wi_goroutine {
             const struct wi_wait_kind *kind; /* parked: what it waits for ... */
             const void *object;              /* ... which one ... */
             int64_t since_ns;                /* ... and since about when */
-            struct wi_thread *thread;        /* a pinned goroutine's, a foreign thread's */
+            struct wi_thread *thread;        /* of one that is pinned or stays; a foreign thread's */
             void *waiter;                    /* parked: its struct on the stack, for who finds the record by number */
             _Atomic(struct wi_member *)
                 member;          /* [stores: owner] the context it runs in, see cancel.h; NULL: none ends it */

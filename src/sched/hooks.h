@@ -10,6 +10,12 @@ struct wi_hooks {
     /* Makes and frees the timers of all workers. 0 or -ENOMEM. */
     int (*timers_start)(void);
     void (*timers_stop)(void);
+    /* Once wi_sched.polls: waits for something from outside, at most to deadline_ns (0: looks only); who is ready then, linked by next.
+       Any thread may call it, the monitor too, with no lock held. */
+    struct wi_goroutine *(*poll)(int64_t deadline_ns);
+    /* Makes the thread that waits in poll return. */
+    void (*poll_interrupt)(void);
+    void (*poll_stop)(void);
     /* From when it returns until it is undone nothing happens by time. */
     void (*timers_freeze)(bool freeze);
     /* A goroutine's function has returned, or it exits: runs what is left to undo and the destructors of its local values.

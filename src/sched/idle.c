@@ -10,7 +10,9 @@
 
    A pusher that sees a spinning thread wakes nobody: a thread stops spinning before its last look, so it finds the work. A
    spinning thread that finds work wakes the next idle one *without looking whether there is more*: what was pushed while it span
-   was left to it, and need not be visible to it yet. One exception is deliberate: a goroutine in `next` will most
+   was left to it, and need not be visible to it yet. One idle thread, the sitter, sleeps in the poller instead of on its futex; while
+   there is none, workers look at the poller when they have nothing else and every WI_POLL_NS, and the monitor when they do not.
+   One exception is deliberate: a goroutine in `next` will most
    likely be run by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
 #include "base/perturb.h"
 #include "sched/enter.h"
@@ -61,6 +63,37 @@ void wi_guard_timers(void)
         return;
     wi_os_barrier_light(); /* pairs with the heavy barrier of a monitor or sentinel that is about to sleep */
     if (next_ns < wi_load_relaxed(&wi_sched.sentinel_ns) && next_ns < wi_load_relaxed(&wi_sched.armed_ns))
+        wi_monitor_wake();
+}
+
+/* ---- the poller ---- */
+
+struct wi_goroutine *wi_poll(void)
+{
+    if (!wi_load_acquire(&wi_sched.polls)) /* pairs with the release of who made the poller */
+        return NULL;
+    struct wi_goroutine *ready = wi_hooks.poll(0);
+    int64_t now_ns = wi_os_now_ns();
+    wi_store_relaxed(&wi_sched.polled_ns, now_ns);
+    if (ready)
+        wi_store_relaxed(&wi_sched.came_ns, now_ns);
+    return ready;
+}
+
+static bool poll_for(struct wi_thread *t)
+{
+    struct wi_goroutine *ready = wi_poll();
+    if (ready)
+        wi_ready_list(t, ready);
+    return ready != NULL;
+}
+
+void wi_guard_poller(void)
+{
+    if (WI_LIKELY(!wi_load_relaxed(&wi_sched.polls)) || wi_load_relaxed(&wi_sched.sitter))
+        return;
+    wi_os_barrier_light(); /* pairs with the heavy barrier of a monitor that is about to sleep */
+    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
         wi_monitor_wake();
 }
 
@@ -150,7 +183,9 @@ static bool spin(struct wi_thread *t)
     int64_t start_ns = wi_os_now_ns(), now_ns = start_ns;
     unsigned first = (unsigned)wi_load_relaxed(&wi_load_relaxed(&t->worker)->runq.tick);
     do {
-        if (wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count))
+        if (wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count) || wi_load_relaxed(&t->home.count))
+            return true;
+        if (wi_poll_is_due() && poll_for(t))
             return true;
         for (unsigned i = 0; i < wi_sched.procs; i++) {
             struct wi_worker *victim = &wi_sched.workers[(first + i) % wi_sched.procs];
@@ -177,10 +212,21 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
         w->runq.streak = WI_RUNQ_STREAK;
         w->runq.slice_start_ns = -WI_RUNQ_SLICE_NS;
     }
+    if ((attention & WI_ATTEND_LEND) && wi_home_lend(t))
+        return NULL;
     run_timers(t, w);
     struct wi_goroutine *g;
+    if (wi_load_relaxed(&t->home.count)) { /* in turn with the others */
+        w->home_next = !w->home_next;
+        if (!w->home_next)
+            wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_HOME);
+        else if ((g = wi_home_take(t)))
+            return g;
+    }
     if (w->look) {
         w->look = false;
+        if (wi_poll_is_due())
+            poll_for(t);
         if ((g = take_injected(w, &wi_inject, 1)))
             return g;
     }
@@ -209,9 +255,12 @@ struct wi_goroutine *wi_find_work(struct wi_thread *t)
             if (t->spinning)
                 stop_spinning(t);
             wi_guard_timers();
+            wi_guard_poller();
             return g;
         }
-        if (!run_all_timers(t) && !spin(t))
+        if (!wi_load_relaxed(&t->worker))
+            return NULL; /* lent */
+        if (!wi_load_relaxed(&t->home.count) && !poll_for(t) && !run_all_timers(t) && !spin(t))
             return NULL;
     }
 }
@@ -233,23 +282,34 @@ static bool work_visible(void)
     return false;
 }
 
-static void unlist(struct wi_thread *t)
-{
-    for (struct wi_thread **link = &wi_sched.idle_threads; *link; link = &(*link)->next_idle)
-        if (*link == t) {
-            *link = t->next_idle;
-            wi_sched.n_idle_threads--;
-            t->listed = false;
-            return;
-        }
-}
-
 static void disarm(struct wi_thread *t)
 {
     int64_t armed_ns = wi_load_relaxed(&t->armed_ns);
     if (armed_ns != INT64_MAX && armed_ns == wi_load_relaxed(&wi_sched.sentinel_ns))
         wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
     wi_store_relaxed(&t->armed_ns, INT64_MAX);
+}
+
+void wi_unlist(struct wi_thread *t)
+{
+    for (struct wi_thread **link = &wi_sched.idle_threads; *link; link = &(*link)->next_idle)
+        if (*link == t) {
+            *link = t->next_idle;
+            break;
+        }
+    wi_sched.n_idle_threads--;
+    t->listed = false;
+    disarm(t);
+}
+
+struct wi_thread *wi_pop_homesick(void)
+{
+    struct wi_thread *t = wi_load_relaxed(&wi_sched.n_home) ? wi_sched.idle_threads : NULL;
+    while (t && wi_load_relaxed(&t->home.count) == 0)
+        t = t->next_idle;
+    if (t)
+        wi_unlist(t);
+    return t;
 }
 
 struct wi_worker *wi_pop_idle_worker(void)
@@ -301,7 +361,7 @@ static bool list_idle(struct wi_thread *t)
         wi_set_detached(t, WI_ATTACHED);
     bool surplus = wi_sched.n_idle_threads > (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1;
     bool must_watch = wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns); /* then it is needed */
-    if (wi_sched.stopping || (surplus && !must_watch && !wi_sched.exiting)) {
+    if (wi_sched.stopping || (surplus && !must_watch && !wi_sched.exiting && t->stays == 0)) {
         wi_sched.n_ending++;
         t->ending = true;
         wi_unlock(&wi_sched.lock);
@@ -313,7 +373,11 @@ static bool list_idle(struct wi_thread *t)
     t->listed = true;
     wi_store_relaxed(&t->armed_ns, INT64_MAX);
     arm_locked(t);
+    struct wi_thread *homesick = wi_sched.idle_workers ? wi_pop_homesick() : NULL; /* perhaps t */
+    struct wi_worker *w = homesick ? wi_pop_idle_worker() : NULL;
     wi_unlock(&wi_sched.lock);
+    if (homesick)
+        wi_assign(w, homesick);
     return true;
 }
 
@@ -326,8 +390,7 @@ static bool resume_with_worker(struct wi_thread *t, bool *listed)
     if (w) {
         wi_store_release(&w->claim, WI_CLAIM_OWNED(t)); /* pairs with the acquires of askers */
         wi_store_relaxed(&t->worker, w);
-        unlist(t);
-        disarm(t);
+        wi_unlist(t);
     }
     wi_unlock(&wi_sched.lock);
     return w != NULL;
@@ -354,6 +417,23 @@ static void wake_monitor_for_deadlock(void)
         wi_monitor_wake();
 }
 
+/* Sleeps: true when a worker was assigned. The sitter may also bring goroutines that are ready. There is one at a time, from before it
+   polls until after: the edge that interrupts it would otherwise reach another one. */
+static bool rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready)
+{
+    struct wi_thread *nobody = NULL;
+    if (!wi_load_acquire(&wi_sched.polls) ||
+        !wi_cas_acquire(&wi_sched.sitter, &nobody, t)) /* pairs with the poller's making */
+        return wi_thread_sleep(t, deadline_ns);
+    bool assigned = wi_thread_poll(t, deadline_ns, ready);
+    wi_store_release(&wi_sched.sitter, NULL); /* pairs with the next one's acquire */
+    int64_t now_ns = wi_os_now_ns();
+    wi_store_relaxed(&wi_sched.polled_ns, now_ns);
+    if (*ready)
+        wi_store_relaxed(&wi_sched.came_ns, now_ns);
+    return assigned;
+}
+
 bool wi_wait_for_worker(struct wi_thread *t)
 {
     if (t->spinning) {
@@ -373,37 +453,46 @@ bool wi_wait_for_worker(struct wi_thread *t)
         bool listed = true;
         wake_monitor_for_deadlock();
         bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
-        if (!somebody_spins && work_visible() && resume_with_worker(t, &listed)) {
+        bool home = wi_load_relaxed(&t->home.count) != 0;
+        if ((home || (!somebody_spins && work_visible())) && resume_with_worker(t, &listed)) {
             wi_wake_one(); /* as a spinner does that found work: perhaps we were one, and more was left to us */
             return true;
         }
+        if (listed && home && (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR))
+            wi_monitor_wake(); /* somebody will have to lend a worker */
         if (listed && wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns) && arm(t)) /* one was added meanwhile */
             continue;
         wi_perturb();
-        if (wi_thread_sleep(t, wi_load_relaxed(&t->armed_ns)))
-            return !t->stop; /* a worker was assigned */
-        if (resume_with_worker(t, &listed))
-            return true;
-        if (listed)
+        struct wi_goroutine *ready = NULL;
+        int64_t armed_ns = wi_load_relaxed(&t->armed_ns);
+        bool assigned = rest(t, armed_ns, &ready), due = !assigned && armed_ns <= wi_os_now_ns();
+        if (!assigned && !ready && !due)
+            continue; /* the poller was interrupted, or gave what somebody else has seen to */
+        if (assigned || resume_with_worker(t, &listed)) {
+            if (ready)
+                wi_ready_list(t, ready);
+            return !t->stop;
+        }
+        if (ready)
+            wi_ready_list(NULL, ready);
+        if (due && listed)
             leave_timers_to_owners(t);
     }
 }
 
 /* ---- waking ---- */
 
-/* Takes a thread off the idle list: the one that armed no timer first. wi_sched.lock is held. */
+/* Takes a thread off the idle list, if possible one that watches nothing. wi_sched.lock is held. */
 static struct wi_thread *pop_idle_thread(void)
 {
     struct wi_thread *t = wi_sched.idle_threads;
     for (struct wi_thread *other = t; other; other = other->next_idle)
-        if (wi_load_relaxed(&other->armed_ns) == INT64_MAX) {
+        if (wi_load_relaxed(&other->armed_ns) == INT64_MAX && wi_load_relaxed(&wi_sched.sitter) != other) {
             t = other;
             break;
         }
-    if (t) {
-        unlist(t);
-        disarm(t);
-    }
+    if (t)
+        wi_unlist(t);
     return t;
 }
 

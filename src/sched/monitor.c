@@ -22,6 +22,8 @@
 #define SLICE_NS INT64_C(10000000)
 #define QUIET_LOOKS 50 /* looks without anything waiting before it sleeps for good; they get longer */
 #define HOGS_PER_PROC 8U
+#define RECENT_NS INT64_C(100000000)  /* after the poller brought something the monitor stays awake that long ... */
+#define IDLE_LOOK_NS INT64_C(5000000) /* ... looking that often */
 
 /* What the monitor remembers of a worker between looks. */
 struct watch {
@@ -260,6 +262,45 @@ static bool serve_starved(int64_t now_ns)
     return true;
 }
 
+/* The poller, while no idle thread sits in it. Whether somebody must go on looking. */
+static bool serve_poller(int64_t now_ns)
+{
+    if (!wi_load_relaxed(&wi_sched.polls) || wi_load_relaxed(&wi_sched.sitter))
+        return false;
+    if (now_ns - wi_load_relaxed(&wi_sched.polled_ns) >= LOOK_NS) {
+        struct wi_goroutine *ready = wi_poll();
+        if (ready)
+            wi_ready_list(NULL, ready);
+    }
+    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK)
+        wi_wake_one(); /* it will find something to do, or sit */
+    return true;
+}
+
+/* Threads without a worker that have somebody home: they get an idle one, or one that is busy lends its own. */
+static bool serve_homesick(void)
+{
+    static unsigned turn;
+    if (wi_load_relaxed(&wi_sched.n_home) == 0)
+        return false;
+    for (;;) {
+        bool wanted = false;
+        struct wi_worker *w = NULL;
+        wi_lock(&wi_sched.lock);
+        for (struct wi_thread *t = wi_sched.idle_threads; t && !wanted; t = t->next_idle)
+            wanted = wi_load_relaxed(&t->home.count) != 0;
+        struct wi_thread *t = wanted && wi_sched.idle_workers ? wi_pop_homesick() : NULL;
+        if (t)
+            w = wi_pop_idle_worker();
+        wi_unlock(&wi_sched.lock);
+        if (!t && wanted)
+            wi_or_relaxed(&wi_sched.workers[turn++ % wi_sched.procs].attention, (uint32_t)WI_ATTEND_LEND);
+        if (!t)
+            return true;
+        wi_assign(w, t);
+    }
+}
+
 static enum verdict look_around(int64_t now_ns)
 {
     enum verdict verdict = NOTHING_WAITS;
@@ -269,7 +310,8 @@ static enum verdict look_around(int64_t now_ns)
         waiting.queued = wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) != 0;
     }
     serve_blockers(now_ns);
-    if (serve_starved(now_ns))
+    bool starved = serve_starved(now_ns), unwatched = serve_poller(now_ns), homesick = serve_homesick();
+    if (starved || unwatched || homesick)
         verdict = WAITS;
     for (unsigned i = 0; i < wi_sched.procs; i++) {
         enum verdict one = look_at(&wi_sched.workers[i], &monitor.watches[i], now_ns, &waiting);
@@ -294,7 +336,9 @@ static void sleep_for_good(int64_t looked_ns)
     wi_or_relaxed(&wi_sched.alert, WI_ALERT_MONITOR);
     wi_os_barrier_heavy(); /* pairs with the light barriers of wi_alert and wi_park_thread, and with those of threads going idle */
     int64_t again_ns = all_idle() ? wi_hooks.quiet() : INT64_MAX;
-    bool waits = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count);
+    bool waits = wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count) ||
+                 wi_load_relaxed(&wi_sched.n_home) ||
+                 (wi_load_relaxed(&wi_sched.polls) && !wi_load_relaxed(&wi_sched.sitter));
     for (unsigned i = 0; i < wi_sched.procs && !waits; i++)
         waits = wi_runq_length(&wi_sched.workers[i].runq) != 0;
     if (!waits)
@@ -324,7 +368,12 @@ static void *monitor_main(void *unused)
             trim(now_ns);
         enum verdict verdict = look_around(now_ns);
         quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
-        if (all_idle() || quiet_looks > QUIET_LOOKS) {
+        if (verdict == NOTHING_WAITS && all_idle() && now_ns - wi_load_relaxed(&wi_sched.came_ns) < RECENT_NS) {
+            monitor_sleep(now_ns + IDLE_LOOK_NS,
+                          now_ns); /* the next request would wake us again, which costs more than this */
+            continue;
+        }
+        if ((verdict == NOTHING_WAITS && all_idle()) || quiet_looks > QUIET_LOOKS) {
             sleep_for_good(now_ns);
             continue;
         }

@@ -66,6 +66,10 @@ static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argu
 {
     (void)argument;
     struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (WI_UNLIKELY(g->flags & WI_G_STAYS)) {
+        wi_home_push(g);
+        return true;
+    }
     wi_goroutine_set_state(g, WI_READY);
     if (WI_LIKELY(w != NULL))
         wi_ring_push(&w->runq.woken, g);
@@ -130,7 +134,7 @@ static inline struct wi_goroutine *pick(struct wi_thread *t, struct wi_worker *w
         return NULL;
     if (WI_UNLIKELY(tick % WI_RUNQ_LOOK == 0)) {
         int64_t timer_ns = wi_load_relaxed(&w->timer_next_ns);
-        if (wi_load_relaxed(&wi_inject.count) || (timer_ns != INT64_MAX && timer_ns <= wi_os_now_ns())) {
+        if (wi_load_relaxed(&wi_inject.count) || (timer_ns != INT64_MAX && timer_ns <= wi_os_now_ns()) || wi_poll_is_due()) {
             w->look = true;
             return NULL;
         }
@@ -230,12 +234,21 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
     return woken;
 }
 
+static __attribute__((noinline)) void ready_on_thread(struct wi_goroutine *g)
+{
+    if ((g->flags & (WI_G_STAYS | WI_G_PINNED)) == WI_G_STAYS) {
+        wi_home_push(g);
+        return;
+    }
+    struct wi_thread *thread = g->run.thread;
+    wi_goroutine_set_state(g, WI_READY); /* before the wake, after which the record is the thread's */
+    wi_thread_wake(thread);
+}
+
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
 {
-    if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED))) {
-        struct wi_thread *thread = g->run.thread;
-        wi_goroutine_set_state(g, WI_READY); /* before the wake, after which the record is the thread's */
-        wi_thread_wake(thread);
+    if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS))) {
+        ready_on_thread(g);
         return;
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
@@ -260,15 +273,18 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
 
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
 {
-    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    struct wi_worker *w = t ? wi_load_relaxed(&t->worker) : NULL;
     for (struct wi_goroutine *g = list, *next; g; g = next) {
         next = g->next;
-        if (!w || (g->flags & (WI_G_THREAD | WI_G_PINNED))) {
-            wi_ready(t, g);
-        } else {
-            wi_goroutine_set_state(g, WI_READY);
-            wi_ring_push(&w->runq.woken, g);
+        if (g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) {
+            ready_on_thread(g);
+            continue;
         }
+        wi_goroutine_set_state(g, WI_READY);
+        if (w)
+            wi_ring_push(&w->runq.woken, g);
+        else
+            wi_inject_push(&wi_inject, g);
     }
     wi_alert(t, w);
 }

@@ -179,6 +179,7 @@ static void free_everything(void)
     wi_monitor_stop();
     wi_threads_stop();
     wi_hooks.stopped();
+    wi_hooks.poll_stop();
     for (unsigned i = 0; i < procs; i++)
         wi_worker_drain(&wi_sched.workers[i]);
     wi_hooks.timers_stop();

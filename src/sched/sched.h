@@ -24,6 +24,11 @@ struct wi_sched {
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t alert; /* [atomic] */
     _Atomic int64_t armed_ns;                       /* [atomic] somebody sleeps to this time and will look at the timers */
     _Atomic int64_t sentinel_ns;                    /* [stores: lock] the earliest time an idle thread sleeps to */
+    _Atomic bool polls;                             /* [stores: the poller, once] there is something to poll */
+    _Atomic(struct wi_thread *) sitter;             /* [atomic] the idle thread that sleeps in the poller */
+    _Atomic int64_t polled_ns;                      /* [atomic] when somebody last looked at the poller ... */
+    _Atomic int64_t came_ns;                        /* [atomic] ... and when that brought something */
+    _Atomic uint32_t n_home;                        /* [atomic] goroutines in the home queues of all threads */
 
     _Alignas(WI_CACHE_LINE) struct wi_lock lock; /* ownership of workers, idle lists, counts below */
     struct wi_worker *idle_workers;              /* [lock] */
@@ -70,7 +75,7 @@ static inline bool wi_waits_as_thread(struct wi_thread *t)
 }
 /* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
-/* Queues a list of goroutines made ready at once. */
+/* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */
 void wi_yield(struct wi_thread *t);
@@ -115,8 +120,30 @@ static inline void wi_alert(struct wi_thread *t, struct wi_worker *w)
 /* To be called after a timer was added by a thread that has no worker, and before goroutines run for who knows how long:
    somebody will look at the timers in time. */
 void wi_guard_timers(void);
+/* The same for the poller: to be called also by who waits for it and keeps its thread. */
+void wi_guard_poller(void);
+/* Takes a thread off the idle list that has somebody home, for whom there is no worker; NULL: there is none. wi_sched.lock is held. */
+struct wi_thread *wi_pop_homesick(void);
+/* Looks at the poller: who is ready, linked by next. */
+struct wi_goroutine *wi_poll(void);
+#define WI_POLL_NS INT64_C(50000) /* while a worker is busy somebody looks that often */
+static inline bool wi_poll_is_due(void)
+{
+    return WI_UNLIKELY(wi_load_relaxed(&wi_sched.polls)) && !wi_load_relaxed(&wi_sched.sitter) &&
+           wi_os_now_ns() - wi_load_relaxed(&wi_sched.polled_ns) > WI_POLL_NS;
+}
+/* Takes an idle thread off the list. wi_sched.lock is held. */
+void wi_unlist(struct wi_thread *t);
 /* The earliest timer of all workers. */
 int64_t wi_timers_next_ns(void);
+
+/* ---- home.c ---- */
+/* Queues g, which stays on its thread, there. */
+void wi_home_push(struct wi_goroutine *g);
+/* One of those that came home to t, or NULL. */
+struct wi_goroutine *wi_home_take(struct wi_thread *t);
+/* Gives t's worker to an idle thread that has somebody home. True: t has none now. */
+bool wi_home_lend(struct wi_thread *t);
 
 /* ---- claim.c ---- */
 /* Takes w from its thread victim for thread taker, which must wait for a worker or own none: true when taken. */

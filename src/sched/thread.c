@@ -16,8 +16,8 @@
 /* Read by wi_self alone; the name is in its assembly. */
 __attribute__((used, visibility("hidden"), tls_model("initial-exec"))) _Thread_local struct wi_thread *wi_thread_current;
 
-struct wi_slab wi_threads = {.name = "threads", .record_size = 256, .chunk_records = 1024};
-_Static_assert(sizeof(struct wi_thread) <= 256, "a thread's record fits its slab");
+struct wi_slab wi_threads = {.name = "threads", .record_size = 320, .chunk_records = 1024};
+_Static_assert(sizeof(struct wi_thread) <= 320, "a thread's record fits its slab");
 
 static pthread_key_t exit_key; /* its destructor sees the end of foreign threads */
 static bool exit_key_made;     /* while the runtime runs: a plugin that was unloaded must leave no destructor behind */
@@ -306,8 +306,21 @@ bool wi_thread_sleep(struct wi_thread *t, int64_t deadline_ns)
     }
 }
 
+bool wi_thread_poll(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready)
+{
+    uint32_t wake = WI_WAKE_NONE;
+    *ready = NULL;
+    if (wi_cas_acquire(&t->wake, &wake, WI_WAKE_POLLS)) /* pairs with wi_thread_wake */
+        *ready = wi_hooks.poll(deadline_ns);
+    return wi_swap_acquire(&t->wake, WI_WAKE_NONE) == WI_WAKE_SENT; /* likewise */
+}
+
 void wi_thread_wake(struct wi_thread *t)
 {
-    if (wi_swap_acq_rel(&t->wake, WI_WAKE_SENT) == WI_WAKE_ASLEEP) /* pairs with the acquire in wi_thread_sleep */
+    uint32_t before =
+        wi_swap_acq_rel(&t->wake, WI_WAKE_SENT); /* pairs with the acquires in wi_thread_sleep and wi_thread_poll */
+    if (before == WI_WAKE_ASLEEP)
         wi_os_futex_wake(&t->wake, 1);
+    else if (before == WI_WAKE_POLLS)
+        wi_hooks.poll_interrupt();
 }

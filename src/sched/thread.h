@@ -4,7 +4,7 @@
 
 #include "arch/context.h"
 #include "arch/sanitizer.h"
-#include "sched/goroutine.h"
+#include "sched/inject.h"
 #include <pthread.h>
 
 struct wi_worker;
@@ -53,15 +53,19 @@ struct wi_thread {
 #endif
     struct wi_sanitizer_side side; /* [thread] the scheduler's own stack, for the sanitizers */
 
+    uint32_t stays; /* [thread] goroutines that stay here, see home.c */
+
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
     _Atomic pid_t tid;                             /* [stores: thread, when it begins; loads: all] */
     _Atomic clockid_t cpu_clock;                   /* [likewise] CLOCK_THREAD_CPUTIME_ID as others see it */
     pthread_t handle;                              /* [const] runtime threads */
     struct wi_thread *next_idle;                   /* [wi_sched.lock] */
     _Atomic int64_t armed_ns;                      /* [stores: wi_sched.lock] idle: the time it sleeps to */
+
+    _Alignas(WI_CACHE_LINE) struct wi_inject home; /* goroutines that are ready and must go on here */
 };
 
-enum wi_wake { WI_WAKE_NONE, WI_WAKE_SENT, WI_WAKE_ASLEEP };
+enum wi_wake { WI_WAKE_NONE, WI_WAKE_SENT, WI_WAKE_ASLEEP, WI_WAKE_POLLS /* asleep in the poller, not on the futex */ };
 
 extern struct wi_slab wi_threads;
 
@@ -97,6 +101,8 @@ void wi_threads_init(void);
 /* Sleeps until wi_thread_wake, at most to deadline_ns: false on time-out. A wake that came first is not lost. */
 bool wi_thread_sleep(struct wi_thread *t, int64_t deadline_ns);
 void wi_thread_wake(struct wi_thread *t);
+/* The same in the poller, from which it may return for nothing: who is ready then comes in *ready. */
+bool wi_thread_poll(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready);
 /* At the end of the runtime: the calling thread and all other foreign ones must become known anew. */
 void wi_threads_outdate(void);
 /* Runs in the child of a fork: the thread becomes unknown again. */

@@ -26,6 +26,8 @@ enum wi_attention {
     WI_ATTEND_TIMER = 4,    /* a timer is due, or was added that somebody must watch */
     WI_ATTEND_BLOCKERS = 8, /* take one from wi_blockers */
     WI_ATTEND_STACKS = 16,  /* goroutines starve for stacks: give back those in the cache */
+    WI_ATTEND_HOME = 32,    /* somebody came home to the thread: see home.c */
+    WI_ATTEND_LEND = 64,    /* a thread without a worker has somebody home: give it this one */
 };
 
 #define WI_LAZY_SURE 32
@@ -40,7 +42,8 @@ struct wi_worker {
 
     _Alignas(WI_CACHE_LINE) struct wi_runq runq; /* [owner] */
     bool pushed;                                 /* [owner] made work since it was last scheduled */
-    bool look;                                   /* [owner] it is time to look at inject and timers */
+    bool look;                                   /* [owner] it is time to look at inject, timers and the poller */
+    bool home_next;                              /* [owner] whose turn it is: the thread's home, or the queue */
     _Atomic uint32_t records_held;               /* [stores: owner] */
     uint32_t stacks_held;                        /* [owner] */
     struct wi_goroutine *records;                /* [owner] free records */

@@ -1,0 +1,543 @@
+/* fd.c — the record of each descriptor that weft was used with: who waits for it, and whether it is still the same one.
+
+   Records lie in a table by number, are made when a number is first seen, and are never unmapped while the runtime runs.
+
+   Waiting. Everything is watched edge-triggered, so an edge must never be lost. Each side has a count of edges, `events`. An
+   operation notes it, attempts, and when the kernel says that it would block, waits for a count other than the noted one:
+
+     operation                              poller
+       e = events                             events++         (with the lock)
+       the system call: -EAGAIN               take the waiters off, and end their waits
+       with the lock: events == e? queue
+   An edge that came after the note is seen; what came before it was there for the system call. `drained` remembers the e at which
+   nothing was left, so that the next operation waits without asking the kernel in vain; a stream socket that transfers less than asked is drained
+   as well, which saves a request-response server one of three system calls. Not so after an edge that says more than "data": one edge may stand for
+   data and the end of the stream.
+
+   Closing. An operation holds a use of the record. weft_close_fd sets CLOSING, which refuses new ones and ends the waits of those
+   that wait; the last to leave closes the descriptor. So nobody ever meets another descriptor of the same number:
+
+     generation << 32 | CLOSING | uses      only a compare-and-swap adds a use, and never to CLOSING
+
+   From when the uses are gone until close(2) has returned the kernel may have given the number to somebody already: who begins then
+   waits until the state is fresh, some hundred nanoseconds. Events carry the generation; late ones are ignored. */
+#define _GNU_SOURCE 1 /* POLLRDHUP */
+#include "io/fd.h"
+
+#include "sync/queue.h"
+#include "timer/timeout.h"
+#include "weft/io.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CLOSING (UINT64_C(1) << 31)
+#define USES (CLOSING - 1)
+#define GENERATION_SHIFT 32
+#define GENERATION_MASK UINT64_C(0x7fffffff)
+
+#define CHUNK 256U /* records */
+#define CHUNKS (1U << 16)
+
+/* Whoever closes a descriptor that others still use. */
+struct closer {
+    struct wi_goroutine *g; /* NULL: it has not parked */
+    int result;
+    bool done;
+};
+
+struct wi_fd {
+    _Alignas(WI_CACHE_LINE) _Atomic uint64_t state; /* [atomic] see above */
+    _Atomic uint32_t events[2];                     /* [stores: lock] edges, by side */
+    _Atomic uint32_t drained[2];                    /* [atomic] the edge after which nothing was left */
+    _Atomic uint8_t kind;                           /* [atomic] enum wi_fd_kind */
+    _Atomic bool watched;                           /* [stores: lock] the poller reports its edges */
+    _Atomic bool hung_up;                           /* [atomic] an edge said more than "data" */
+    _Atomic uint32_t either; /* [atomic] waiters of the reading side that want the writing side's edges too */
+    struct wi_lock lock;
+    _Atomic int64_t deadline_ns[2]; /* [stores: lock] by side; 0: none */
+
+    _Alignas(WI_CACHE_LINE) struct wi_link waiters[2]; /* [lock] queues of struct wi_queued, by side */
+    struct closer *closer;                             /* [lock] */
+};
+_Static_assert(sizeof(struct wi_fd) == 2 * WI_CACHE_LINE, "a descriptor's record is two cache lines");
+
+static struct {
+    struct wi_lock lock;
+    _Atomic(_Atomic(struct wi_fd *) *) chunks; /* [stores: lock] CHUNKS pointers, each set once */
+} table;
+
+static const struct wi_wait_kind waits_to_read = {.text = "read of a descriptor", .outside = true};
+static const struct wi_wait_kind waits_to_write = {.text = "write to a descriptor", .outside = true};
+static const struct wi_wait_kind waits_to_close = {.text = "close of a descriptor", .outside = true};
+
+/* ---- the table ---- */
+
+static struct wi_fd *add_chunk(unsigned index)
+{
+    struct wi_fd *chunk = NULL;
+    wi_lock(&table.lock);
+    _Atomic(struct wi_fd *) *chunks = wi_load_relaxed(&table.chunks);
+    if (!chunks && (chunks = wi_os_map(CHUNKS * sizeof *chunks)))
+        wi_store_release(&table.chunks, chunks); /* pairs with the acquire in record_of */
+    if (chunks && !(chunk = wi_load_relaxed(&chunks[index])) && (chunk = wi_os_map(CHUNK * sizeof *chunk)))
+        wi_store_release(&chunks[index], chunk); /* likewise */
+    wi_unlock(&table.lock);
+    return chunk;
+}
+
+static struct wi_fd *record_of(int fd, int *error)
+{
+    *error = -EBADF;
+    unsigned index = (unsigned)fd / CHUNK;
+    if (WI_UNLIKELY(fd < 0 || index >= CHUNKS))
+        return NULL;
+    _Atomic(struct wi_fd *) *chunks = wi_load_acquire(&table.chunks); /* pairs with add_chunk */
+    struct wi_fd *chunk = chunks ? wi_load_acquire(&chunks[index]) : NULL;
+    if (WI_UNLIKELY(!chunk)) {
+        if (wi_load_acquire(&wi_sched.started) != WI_STARTED && wi_thread_adopt() != 0)
+            chunk = NULL; /* the lock has a light side, which the start of the runtime prepares */
+        else
+            chunk = add_chunk(index);
+        *error = -ENOMEM;
+    }
+    return chunk ? &chunk[(unsigned)fd % CHUNK] : NULL;
+}
+
+void wi_fds_forget(void)
+{
+    memset(&table, 0, sizeof table); /* not unmapped: another thread may have been about to look */
+}
+
+void wi_fds_stop(void)
+{
+    _Atomic(struct wi_fd *) *chunks = wi_load_relaxed(&table.chunks);
+    if (!chunks)
+        return;
+    for (unsigned i = 0; i < CHUNKS; i++)
+        if (wi_load_relaxed(&chunks[i]))
+            wi_os_unmap(wi_load_relaxed(&chunks[i]), CHUNK * sizeof(struct wi_fd));
+    wi_os_unmap(chunks, CHUNKS * sizeof *chunks);
+    wi_store_relaxed(&table.chunks, NULL);
+}
+
+/* ---- uses ---- */
+
+/* Adds `more` to the state of a record that is not closing; false: it is. */
+static bool enter_state(struct wi_fd *f, uint64_t more)
+{
+    uint64_t state = wi_load_relaxed(&f->state);
+    for (;;) {
+        if (WI_UNLIKELY(state & CLOSING)) {
+            if (state & USES)
+                return false;
+            sched_yield(); /* close(2) is about to return: see above */
+            state = wi_load_relaxed(&f->state);
+        } else if (wi_cas_acq_rel(&f->state, &state, state + more)) { /* pairs with the release in finish_close */
+            return true;
+        }
+    }
+}
+
+struct wi_fd *wi_fd_begin(int fd, int *error)
+{
+    struct wi_fd *f = record_of(fd, error);
+    if (WI_UNLIKELY(!f))
+        return NULL;
+    *error = -EBADF;
+    return WI_LIKELY(enter_state(f, 1)) ? f : NULL;
+}
+
+/* What the number's next descriptor begins with. The lock is held, or nobody else is about. */
+static void make_fresh(struct wi_fd *f, enum wi_fd_kind kind)
+{
+    wi_store_relaxed(&f->kind, (uint8_t)kind);
+    wi_store_relaxed(&f->watched, false);
+    wi_store_relaxed(&f->hung_up, false);
+    wi_store_relaxed(&f->deadline_ns[WI_READS], 0);
+    wi_store_relaxed(&f->deadline_ns[WI_WRITES], 0);
+}
+
+/* The last use of a closing record is gone. */
+static int finish_close(struct wi_fd *f, int fd)
+{
+    wi_perturb();
+    int result = close(fd) == 0 || errno == EINTR ? 0 : -errno; /* on Linux it is closed whatever close says */
+    wi_lock(&f->lock);
+    make_fresh(f, WI_FD_UNKNOWN);
+    struct closer *closer = f->closer;
+    f->closer = NULL;
+    struct wi_goroutine *g = NULL;
+    if (closer) {
+        closer->result = result;
+        closer->done = true;
+        g = closer->g;
+    }
+    uint64_t generation = (wi_load_relaxed(&f->state) >> GENERATION_SHIFT) + 1;
+    wi_store_release(&f->state, generation << GENERATION_SHIFT); /* pairs with enter_state */
+    wi_unlock(&f->lock);
+    if (g) {
+        struct wi_thread *t = wi_enter_or_die();
+        wi_ready(t, g);
+        wi_leave(t);
+    }
+    return result;
+}
+
+void wi_fd_end(struct wi_fd *f, int fd)
+{
+    uint64_t before = wi_sub_acq_rel(&f->state, 1); /* all that we did with the descriptor comes before its close */
+    if (WI_UNLIKELY((before & (CLOSING | USES)) == (CLOSING | 1))) {
+        int saved = errno;
+        finish_close(f, fd);
+        errno = saved;
+    }
+}
+
+/* ---- what it is ---- */
+
+static enum wi_fd_kind probe(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return WI_FD_UNKNOWN;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+        return WI_FD_FILE;
+    if (!S_ISSOCK(st.st_mode)) {
+        int flags = fcntl(fd, F_GETFL);
+        return flags >= 0 && (flags & O_NONBLOCK) ? WI_FD_OPEN : WI_FD_BLOCKING;
+    }
+    int domain = 0, type = 0;
+    socklen_t length = sizeof domain;
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    length = sizeof type;
+    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length);
+    return (domain == AF_INET || domain == AF_INET6) && type == SOCK_STREAM ? WI_FD_STREAM : WI_FD_SOCKET;
+}
+
+enum wi_fd_kind wi_fd_kind(struct wi_fd *f, int fd)
+{
+    enum wi_fd_kind kind = wi_load_relaxed(&f->kind);
+    if (WI_UNLIKELY(kind == WI_FD_UNKNOWN)) {
+        int saved = errno;
+        kind = probe(fd);
+        wi_store_relaxed(&f->kind, (uint8_t)kind);
+        errno = saved;
+    }
+    return kind;
+}
+
+/* ---- waking ---- */
+
+/* Ends the waits of a side, inside weft. */
+static void wake_side(struct wi_thread *t, struct wi_fd *f, enum wi_side side)
+{
+    wi_lock(&f->lock);
+    wi_bump(&f->events[side], 1); /* who is about to wait looks again too */
+    struct wi_queued *list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
+    wi_unlock(&f->lock);
+    wi_queue_complete(t, list);
+}
+
+static void edge(struct wi_fd *f, enum wi_side side, struct wi_queued **list)
+{
+    wi_store_release(&f->events[side], wi_load_relaxed(&f->events[side]) + 1); /* pairs with the acquire in wi_fd_do */
+    if (WI_LIKELY(wi_queue_used(&f->waiters[side])))
+        *list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
+}
+
+void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled)
+{
+    int error;
+    struct wi_fd *f = record_of((int)(uint32_t)key, &error);
+    struct wi_queued *lists[2] = {NULL, NULL};
+    wi_lock(&f->lock);
+    if (((wi_load_relaxed(&f->state) ^ key) >> GENERATION_SHIFT & GENERATION_MASK) == 0) {
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+            wi_store_relaxed(&f->hung_up, true);
+        if ((events & ~(uint32_t)EPOLLOUT) || wi_load_relaxed(&f->either))
+            edge(f, WI_READS, &lists[WI_READS]);
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+            edge(f, WI_WRITES, &lists[WI_WRITES]);
+    }
+    wi_unlock(&f->lock);
+    for (int side = 0; side < 2; side++)
+        for (struct wi_queued *w = lists[side], *next; w; w = next) {
+            next = w->then;
+            wi_poller_complete(polled, w->g, w->ticket);
+        }
+}
+
+/* ---- waiting ---- */
+
+/* Has the poller report the edges of both sides. The one of `side` is known to be blocked; the kernel reports as the first edge what is
+   there already. 0 or a negative errno. */
+static int watch(struct wi_fd *f, int fd, enum wi_side side)
+{
+    int error = 0;
+    wi_lock(&f->lock);
+    if (!wi_load_relaxed(&f->watched)) {
+        uint64_t generation = wi_load_relaxed(&f->state) >> GENERATION_SHIFT & GENERATION_MASK;
+        error = wi_poller_watch(fd, WI_FD_KEY | generation << GENERATION_SHIFT | (uint32_t)fd);
+        if (!error) {
+            wi_bump(&f->events[!side], 1); /* nothing is known of that one */
+            wi_store_release(&f->watched, true);
+        }
+    }
+    wi_unlock(&f->lock);
+    return error;
+}
+
+static inline bool is_past(int64_t deadline_ns)
+{
+    return WI_UNLIKELY(deadline_ns != 0) && deadline_ns <= wi_os_now_ns();
+}
+
+/* Parks until there is an edge after number e, or something else to look at: 0. Else why there is no point in waiting. */
+static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e)
+{
+    struct wi_thread *t = wi_enter_blocking();
+    if (!t)
+        return -EDEADLK;
+    struct wi_goroutine *g = wi_waiting(t);
+    struct wi_queued w = {.g = g};
+    int result = 0;
+    if (wi_waits_as_thread(t))
+        wi_guard_poller();
+    wi_lock(&f->lock);
+    int64_t deadline_ns = wi_load_relaxed(&f->deadline_ns[side]);
+    if (wi_load_relaxed(&f->state) & CLOSING)
+        result = -EBADF;
+    else if (is_past(deadline_ns))
+        result = -ETIMEDOUT;
+    if (result || wi_load_relaxed(&f->events[side]) != e) {
+        wi_unlock(&f->lock);
+        wi_leave(t);
+        return result;
+    }
+    const struct wi_wait_kind *kind = side == WI_READS ? &waits_to_read : &waits_to_write;
+    const void *object = (const void *)(intptr_t)fd;
+    if (WI_LIKELY(!deadline_ns && !wi_cancel_of(g))) {
+        wi_queue_push(&f->waiters[side], &w);
+        wi_wait_on(t, g, kind, object);
+        wi_park(t, wi_wait_commit_unlock, &f->lock);
+        wi_leave(wi_self());
+        return 0;
+    }
+    if (!wi_wait_begin(g, &w.ticket)) {
+        wi_unlock(&f->lock);
+        result = wi_wait_refused(t, g, w.ticket);
+        wi_leave(wi_self());
+        return result;
+    }
+    wi_queue_push(&f->waiters[side], &w);
+    wi_wait_on(t, g, kind, object);
+    wi_unlock(&f->lock);
+    uint64_t by = wi_wait_shared(t, g, w.ticket, deadline_ns ? deadline_ns : INT64_MAX);
+    if (by) {
+        wi_lock(&f->lock);
+        if (wi_queue_has(&w))
+            wi_queue_remove(&w);
+        wi_unlock(&f->lock);
+        if (by == WI_WAIT_BY_CONTEXT) /* a time that came is looked at again: it may have been moved */
+            result = wi_cancel_reason(g);
+    }
+    wi_leave(wi_self());
+    return result;
+}
+
+static int wait_side(struct wi_fd *f, int fd, enum wi_side side, uint32_t e)
+{
+    if (WI_UNLIKELY(!wi_load_acquire(&f->watched))) { /* pairs with the release in watch */
+        int error = watch(f, fd, side);
+        if (error)
+            return error;
+    }
+    return wait_for_edge(f, fd, side, e);
+}
+
+/* An operation that did not wait lets others have their turn when it is time. */
+static inline void attend(void)
+{
+    struct wi_thread *t = wi_enter_blocking();
+    if (WI_LIKELY(t != NULL))
+        wi_leave(t);
+}
+
+/* One attempt and what is learned of it. */
+static inline ssize_t attempt_once(struct wi_fd *f, enum wi_fd_kind kind, int fd, enum wi_side side, wi_fd_attempt attempt,
+                                   void *argument, size_t whole)
+{
+    uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
+    ssize_t result = attempt(kind, fd, argument);
+    bool all = result == -EAGAIN;
+    if (kind == WI_FD_STREAM && result > 0 && (size_t)result < whole && !wi_load_relaxed(&f->hung_up))
+        all = true;
+    if (all)
+        wi_store_relaxed(&f->drained[side], e);
+    return result;
+}
+
+ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole)
+{
+    enum wi_fd_kind kind = wi_fd_kind(f, fd);
+    for (bool waited = false;; waited = true) {
+        if (is_past(wi_load_relaxed(&f->deadline_ns[side])))
+            return -ETIMEDOUT;
+        uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
+        if (!wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side])) {
+            ssize_t result;
+            do
+                result = attempt_once(f, kind, fd, side, attempt, argument, whole);
+            while (WI_UNLIKELY(result == -EINTR));
+            if (WI_UNLIKELY(result == -ENOTSOCK) && (kind == WI_FD_STREAM || kind == WI_FD_SOCKET) && probe(fd) != kind) {
+                wi_store_relaxed(&f->kind, WI_FD_UNKNOWN); /* closed without our knowledge, and this is another one */
+                kind = wi_fd_kind(f, fd);
+                continue;
+            }
+            if (WI_LIKELY(result != -EAGAIN)) {
+                if (!waited)
+                    attend();
+                return result;
+            }
+            e = wi_load_relaxed(&f->drained[side]);
+        }
+        int error = wait_side(f, fd, side, e);
+        if (WI_UNLIKELY(error))
+            return error;
+    }
+}
+
+ssize_t wi_fd_do(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole)
+{
+    int error;
+    struct wi_fd *f = wi_fd_begin(fd, &error);
+    if (WI_UNLIKELY(!f))
+        return error;
+    ssize_t result = wi_fd_do_begun(f, fd, side, attempt, argument, whole);
+    wi_fd_end(f, fd);
+    return result;
+}
+
+/* ---- new, closed, deadlines ---- */
+
+int wi_fd_new(int fd, enum wi_fd_kind kind)
+{
+    int error;
+    struct wi_fd *f = record_of(fd, &error);
+    if (!f)
+        return error;
+    wi_lock(&f->lock);
+    uint64_t state = wi_load_relaxed(&f->state);
+    while (state & CLOSING && !(state & USES)) { /* as in enter_state */
+        wi_unlock(&f->lock);
+        sched_yield();
+        wi_lock(&f->lock);
+        state = wi_load_relaxed(&f->state);
+    }
+    make_fresh(f, kind);
+    /* One more generation; who still uses a descriptor that was closed behind weft's back goes on with this one. */
+    wi_add_acq_rel(&f->state, UINT64_C(1) << GENERATION_SHIFT);
+    wi_unlock(&f->lock);
+    return 0;
+}
+
+int weft_close_fd(int fd)
+{
+    int error;
+    struct wi_fd *f = record_of(fd, &error);
+    if (!f)
+        return error;
+    if (!enter_state(f, CLOSING | 1))
+        return -EBADF;
+    struct wi_thread *t = wi_enter_blocking();
+    if (!t) { /* in a signal handler; who waits finds out when it looks */
+        wi_fd_end(f, fd);
+        return 0;
+    }
+    wake_side(t, f, WI_READS);
+    wake_side(t, f, WI_WRITES);
+    struct closer closer = {0};
+    wi_lock(&f->lock);
+    f->closer = &closer;
+    wi_unlock(&f->lock);
+    wi_leave(t);
+    wi_fd_end(f, fd);
+    if ((t = wi_enter_blocking()) == NULL)
+        return -EDEADLK;
+    wi_lock(&f->lock);
+    if (closer.done) {
+        wi_unlock(&f->lock);
+    } else {
+        closer.g = wi_waiting(t);
+        wi_wait_on(t, closer.g, &waits_to_close, (const void *)(intptr_t)fd);
+        wi_park(t, wi_wait_commit_unlock, &f->lock);
+    }
+    wi_leave(wi_self());
+    return closer.result;
+}
+
+int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns)
+{
+    int error;
+    struct wi_fd *f = wi_fd_begin(fd, &error);
+    if (!f)
+        return error;
+    struct wi_thread *t = wi_enter();
+    if (!t) {
+        wi_fd_end(f, fd);
+        return -EDEADLK;
+    }
+    int64_t kept_ns = deadline_ns == INT64_MAX ? 0 : deadline_ns <= 0 ? 1 : deadline_ns;
+    for (int side = 0; side < 2; side++) {
+        if (!(events & (side == WI_READS ? POLLIN : POLLOUT)))
+            continue;
+        wi_lock(&f->lock);
+        bool waited_for = wi_queue_used(&f->waiters[side]);
+        wi_store_relaxed(&f->deadline_ns[side], kept_ns);
+        wi_unlock(&f->lock);
+        if (waited_for)
+            wake_side(t, f, (enum wi_side)side);
+    }
+    wi_leave(t);
+    wi_fd_end(f, fd);
+    return 0;
+}
+
+int weft_wait_fd(int fd, int events)
+{
+    int error, result;
+    struct wi_fd *f = wi_fd_begin(fd, &error);
+    if (!f)
+        return error;
+    bool reads = events & (POLLIN | POLLPRI | POLLRDHUP), either = reads && (events & POLLOUT);
+    enum wi_side side = reads || !(events & POLLOUT) ? WI_READS : WI_WRITES;
+    if (either)
+        wi_add_acq_rel(&f->either, 1); /* before the look: an edge after it must count */
+    for (;;) {
+        uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
+        struct pollfd look = {.fd = fd, .events = (short)events};
+        result = poll(&look, 1, 0);
+        if (result < 0 && (result = -errno) == -EINTR)
+            continue;
+        if (result > 0)
+            result = look.revents & POLLNVAL ? -EBADF : look.revents;
+        if (result != 0)
+            break;
+        if (is_past(wi_load_relaxed(&f->deadline_ns[side]))) {
+            result = -ETIMEDOUT;
+            break;
+        }
+        if ((result = wait_side(f, fd, side, e)) != 0)
+            break;
+    }
+    if (either)
+        wi_sub_relaxed(&f->either, 1);
+    wi_fd_end(f, fd);
+    return result;
+}

@@ -1,0 +1,43 @@
+/* fd.h — what weft knows of a file descriptor, and operations on it that wait. */
+#ifndef WI_FD_H
+#define WI_FD_H
+
+#include "io/poller.h"
+
+enum wi_side { WI_READS, WI_WRITES };
+
+/* What a descriptor is; found out at its first use, or said by who makes it. */
+enum wi_fd_kind {
+    WI_FD_UNKNOWN,
+    WI_FD_FILE,     /* the poller does not take it: regular files, directories, block devices */
+    WI_FD_STREAM,   /* an Internet stream socket: a transfer of less than asked leaves nothing more to do now */
+    WI_FD_SOCKET,   /* any other socket */
+    WI_FD_OPEN,     /* pollable, O_NONBLOCK is set */
+    WI_FD_BLOCKING, /* pollable, O_NONBLOCK is not set */
+};
+
+struct wi_fd;
+
+/* Begins an operation: until wi_fd_end the descriptor stays open and the same, whoever closes it by weft_close_fd. NULL: *error is
+   -EBADF or -ENOMEM. Callable outside weft. */
+struct wi_fd *wi_fd_begin(int fd, int *error);
+void wi_fd_end(struct wi_fd *f, int fd);
+enum wi_fd_kind wi_fd_kind(struct wi_fd *f, int fd);
+
+/* One attempt that does not block, outside weft: 0 or more, or a negative errno; -EAGAIN: it has to wait. */
+typedef ssize_t (*wi_fd_attempt)(enum wi_fd_kind kind, int fd, void *argument);
+/* Attempts until the result is none of -EAGAIN and -EINTR, waiting for the side in between. whole: a stream's result that is less than this
+   means that there is nothing more to do now. Outside weft; blocks. */
+ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole);
+/* The same for an operation that it begins and ends. */
+ssize_t wi_fd_do(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole);
+
+/* fd is new, made by weft for the program: what was known of its number is forgotten. 0 or -ENOMEM. Callable outside weft. */
+int wi_fd_new(int fd, enum wi_fd_kind kind);
+
+/* For the poller. */
+void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled);
+void wi_fds_stop(void);
+void wi_fds_forget(void);
+
+#endif
