@@ -45,4 +45,11 @@ _Noreturn void wi_invoke_unwound(int forced);
 uint64_t wi_invoke_guarded(void (*fn)(void), const uintptr_t words[6]);
 #define WI_UNWIND_CLASS UINT64_C(0x5745465400000000)
 
+/* The plain call: nothing that unwinds ends here. Of the result as many low bytes are valid as its type has. */
+static inline uint64_t wi_call_words(void (*fn)(void), const uintptr_t words[6])
+{
+    return ((uint64_t(*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t))fn)(words[0], words[1], words[2],
+                                                                                               words[3], words[4], words[5]);
+}
+
 #endif

@@ -10,6 +10,7 @@
    awaiter publishes itself in its commit step, when its stack is at rest, so that it may be readied at once. */
 #include "ctx/future.h"
 
+#include "arch/context.h"
 #include "base/perturb.h"
 #include "ctx/panic.h"
 #include "sched/enter.h"

@@ -10,6 +10,7 @@
 
    The group's context lives from the first goroutine until weft_group_wait. Under a shield it is no child of the current
    context, which ends no waits there, but has its values. */
+#include "arch/context.h"
 #include "ctx/future.h"
 #include "ctx/panic.h"
 #include "sched/cancel.h"

@@ -31,13 +31,6 @@ char *wi_boundary_leave(struct wi_boundary *boundary);
 /* Calls fn with one word, for something that is undone: should it exit or panic, that ends here. */
 void wi_call_guarded(weft_fn_ fn, uintptr_t word);
 
-/* Calls the function of a weft_defer, a group or a future. Of the result as many low bytes are valid as its type has. */
-static inline uint64_t wi_call_words(weft_fn_ fn, const uintptr_t words[6])
-{
-    return ((uint64_t(*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t))fn)(words[0], words[1], words[2],
-                                                                                               words[3], words[4], words[5]);
-}
-
 /* local.c: destroys g's local values; outside weft, by g itself. */
 void wi_locals_destroy(struct wi_goroutine *g);
 /* For hooks.h. */

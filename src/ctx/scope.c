@@ -1,4 +1,5 @@
 /* scope.c — scoped records and deferred calls: see sched/scope.h. */
+#include "arch/context.h"
 #include "ctx/panic.h"
 #include "sched/enter.h"
 #include "sched/scope.h"

@@ -5,6 +5,7 @@
    Whoever brings the state from NEW to RUNNING calls the function. Done is a record on its chain of what to undo, so that it comes
    however the function ends: it returns, exits the goroutine, panics, or throws (this file is compiled with -fexceptions, and a
    cleanup undoes the record). The swap to DONE takes the waiters with it: the last access to the Once. */
+#include "arch/context.h"
 #include "sched/enter.h"
 #include "sched/scope.h"
 #include "sync/waitgroup.h"
@@ -39,8 +40,7 @@ static __attribute__((noinline)) void call(weft_once *once, weft_fn_ fn, const u
 {
     weft_scope_ scope __attribute__((cleanup(weft_scope_leave_)));
     wi_scope_enter(&scope, undo_running, once);
-    ((void (*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t))fn)(words[0], words[1], words[2], words[3],
-                                                                                     words[4], words[5]);
+    wi_call_words(fn, words);
 }
 
 /* ---- the others ---- */
