@@ -63,13 +63,7 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
 
 static __attribute__((noinline)) void wait(weft_once *once)
 {
-    struct wi_thread *t = wi_enter_blocking_or_die();
-    struct wi_goroutine *g = wi_waiting(t);
-    struct wi_wg_waiter waiter;
-    g->run.waiter = &waiter;
-    wi_wait_on(t, g, &waits_for_once, once);
-    wi_park(t, commit_wait, once);
-    wi_leave(wi_self());
+    wi_wg_wait_in(&waits_for_once, commit_wait, once);
 }
 
 void weft_once_do_(weft_once *once, const weft_site *site, weft_fn_ fn, const uintptr_t *words)

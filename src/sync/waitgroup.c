@@ -99,13 +99,7 @@ void weft_wg_wait(weft_waitgroup *wg)
 {
     if (count_of(wi_load_acquire(state_of(wg))) == 0) /* pairs with add */
         return;
-    struct wi_thread *t = wi_enter_blocking_or_die();
-    struct wi_goroutine *g = wi_waiting(t);
-    struct wi_wg_waiter waiter;
-    g->run.waiter = &waiter;
-    wi_wait_on(t, g, &wi_waits_for_group, wg);
-    wi_park(t, commit_wait, wg);
-    wi_leave(wi_self());
+    wi_wg_wait_in(&wi_waits_for_group, commit_wait, wg);
 }
 
 void weft_wg_spawn_(weft_waitgroup *wg, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
