@@ -64,7 +64,7 @@ weft_timer *weft_after_func_(int64_t ns, const weft_site *site, weft_fn_ fn, con
     }
     struct after_func *after = list;
     struct weft_timer *timer = &after->timer;
-    struct wi_member *member = wi_load_relaxed(&wi_waiting(t)->run.member);
+    struct wi_member *member = wi_member_of(wi_waiting(t));
     after->context = member ? member->context : NULL;
     after->shielded = member && member->shielded;
     if (after->context)

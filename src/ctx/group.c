@@ -73,7 +73,7 @@ static weft_ctx *make_context(void)
 {
     weft_ctx *parent = weft_ctx_current(), *values = NULL;
     struct wi_thread *t = wi_self();
-    struct wi_member *member = t && !t->outdated ? wi_load_relaxed(&wi_waiting(t)->run.member) : NULL;
+    struct wi_member *member = t && !t->outdated ? wi_member_of(wi_waiting(t)) : NULL;
     if (member && member->shielded) {
         parent = values = weft_ctx_without_cancel(parent);
         if (!values)

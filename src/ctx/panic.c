@@ -56,7 +56,7 @@ static struct unwinding *unwinding_of(struct wi_goroutine *g)
 static void shield(struct wi_member *member)
 {
     struct wi_thread *t = wi_enter_or_die();
-    struct wi_member *outer = wi_load_relaxed(&wi_waiting(t)->run.member);
+    struct wi_member *outer = wi_member_of(wi_waiting(t));
     wi_cancel_enter(t, member, outer ? outer->context : &wi_background, true);
     wi_leave(t);
 }

@@ -63,7 +63,7 @@ weft_ctx *weft_ctx_current(void)
 {
     struct wi_thread *t = wi_self();
     struct wi_goroutine *g = t && !t->outdated ? wi_waiting(t) : NULL;
-    struct wi_member *member = g && (g->flags & WI_G_MEMBER) ? wi_load_relaxed(&g->run.member) : NULL;
+    struct wi_member *member = g ? wi_member_of(g) : NULL;
     return member ? (weft_ctx *)(void *)member->context : wi_ctx_background();
 }
 

@@ -102,10 +102,16 @@ static inline struct wi_canceller *wi_canceller_of(const struct wi_member *membe
     return member && !member->shielded ? member->context->canceller : NULL;
 }
 
+/* What g runs in: its innermost member, or NULL. For g itself. */
+static inline struct wi_member *wi_member_of(struct wi_goroutine *g)
+{
+    return WI_LIKELY(!(g->flags & WI_G_MEMBER)) ? NULL : wi_load_relaxed(&g->run.member);
+}
+
 /* The canceller that may end g's waits, or NULL. For g itself. */
 static inline struct wi_canceller *wi_cancel_of(struct wi_goroutine *g)
 {
-    return WI_LIKELY(!(g->flags & WI_G_MEMBER)) ? NULL : wi_canceller_of(wi_load_relaxed(&g->run.member));
+    return wi_canceller_of(wi_member_of(g));
 }
 
 /* Opens a shared wait of g, the caller, that its context may end. False: the context has ended; the caller must queue

@@ -269,11 +269,20 @@ static inline struct wi_goroutine *make(struct wi_thread *t, const weft_site *si
     return g;
 }
 
+/* g, which is new, will run in the context; NULL: in the background. */
+static inline void give_context(struct wi_goroutine *g, struct wi_context *context)
+{
+    if (!context || context == &wi_background)
+        return;
+    wi_context_ref(context);
+    g->context = context;
+}
+
 /* The goroutine that t starts runs in the given context, or in the one that the caller runs in. */
 static inline void inherit(struct wi_thread *t, struct wi_goroutine *g, struct wi_context *context)
 {
     struct wi_goroutine *self = wi_waiting(t);
-    struct wi_member *member = self && (self->flags & WI_G_MEMBER) ? wi_load_relaxed(&self->run.member) : NULL;
+    struct wi_member *member = self ? wi_member_of(self) : NULL;
     if (WI_LIKELY(!member && !context))
         return;
     if (!context) {
@@ -281,10 +290,7 @@ static inline void inherit(struct wi_thread *t, struct wi_goroutine *g, struct w
         if (member->shielded)
             g->flags |= WI_G_SHIELDED;
     }
-    if (context == &wi_background)
-        return;
-    wi_context_ref(context);
-    g->context = context;
+    give_context(g, context);
 }
 
 static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
@@ -297,6 +303,13 @@ static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
     else
         wi_inject_push(&wi_inject, g);
     wi_alert(t, w);
+}
+
+static inline void start(struct wi_thread *t, struct wi_goroutine *g, weft_fn_ fn, const uintptr_t *words)
+{
+    g->start.fn = fn;
+    memcpy(g->start.words, words, sizeof g->start.words);
+    launch(t, g);
 }
 
 /* Reads options into the rest. 0 or -EINVAL. */
@@ -354,9 +367,7 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
     }
     inherit(t, g, context);
     g->join = join;
-    g->start.fn = fn;
-    memcpy(g->start.words, words, sizeof g->start.words);
-    launch(t, g);
+    start(t, g, fn, words);
     wi_leave(t);
     return 0;
 }
@@ -367,13 +378,8 @@ int wi_spawn_inside(struct wi_thread *t, struct wi_context *context, bool shield
     struct wi_goroutine *g = make(t, site, shielded ? WI_G_SHIELDED : 0);
     if (!g)
         return -ENOMEM;
-    if (context && context != &wi_background) {
-        wi_context_ref(context);
-        g->context = context;
-    }
-    g->start.fn = fn;
-    memcpy(g->start.words, words, sizeof g->start.words);
-    launch(t, g);
+    give_context(g, context);
+    start(t, g, fn, words);
     return 0;
 }
 
