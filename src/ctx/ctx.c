@@ -324,7 +324,7 @@ weft_ctx *weft_ctx_with_deadline(weft_ctx *parent, int64_t deadline_ns)
 weft_ctx *weft_ctx_with_timeout(weft_ctx *parent, int64_t ns)
 {
     int64_t now_ns = wi_os_now_ns();
-    return make(parent, ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + ns, now_ns);
+    return make(parent, wi_os_after_ns(now_ns, ns), now_ns);
 }
 
 static weft_ctx *make_plain(weft_ctx *parent, struct wi_canceller *canceller)

@@ -39,6 +39,11 @@ size_t wi_os_max_mappings(void);
 int64_t wi_os_now_ns(void);                          /* CLOCK_MONOTONIC */
 int64_t wi_os_thread_cpu_ns(clockid_t thread_clock); /* CPU time of a thread by its clock; negative errno */
 void wi_os_precise_timers(void);                     /* 1 ns timer slack for the calling thread */
+/* now_ns, a time of that clock, + ns without overflow. */
+static inline int64_t wi_os_after_ns(int64_t now_ns, int64_t ns)
+{
+    return ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + ns;
+}
 
 /* ---- futex (linux/futex.c) ---- */
 /* Waits while *word == expected, until deadline_ns of CLOCK_MONOTONIC (INT64_MAX: for ever). 0, -EAGAIN, -EINTR,

@@ -212,8 +212,7 @@ int weft_shutdown(int64_t deadline_ns)
         return -EDEADLK;
     if (wi_load_acquire(&wi_sched.started) != WI_STARTED)
         return 0;
-    int64_t now_ns = wi_os_now_ns();
-    int64_t end_ns = deadline_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + (deadline_ns > 0 ? deadline_ns : 0);
+    int64_t end_ns = wi_os_after_ns(wi_os_now_ns(), deadline_ns > 0 ? deadline_ns : 0);
     wi_store_relaxed(&wi_sched.shutting, 1);
     for (int64_t pause_ns = 20000;; pause_ns = pause_ns < 1000000 ? 2 * pause_ns : pause_ns) {
         if (weft_count() == 0) {

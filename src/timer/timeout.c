@@ -260,8 +260,7 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
 
 int64_t wi_deadline_ns(int64_t ns)
 {
-    int64_t now_ns = wi_os_now_ns();
-    return ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + ns;
+    return wi_os_after_ns(wi_os_now_ns(), ns);
 }
 
 /* ---- shared waits ---- */

@@ -40,7 +40,7 @@ void wi_alarm_start(struct wi_thread *t, struct wi_alarm *alarm, int64_t deadlin
    and may be started: each start that was not stopped with true calls once. Callable outside weft too, and after its end, which
    makes pending alarms such as never come. */
 bool wi_alarm_stop(struct wi_alarm *alarm);
-/* now + ns without overflow. */
+/* wi_os_after_ns of now. */
 int64_t wi_deadline_ns(int64_t ns);
 /* Parks the caller, g, in its shared wait, which ends at deadline_ns at the latest (INT64_MAX: never by time). The caller has
    said what it waits for (wi_wait_on) and holds no lock. Who ended it: 0, WI_WAIT_BY_TIME or WI_WAIT_BY_CONTEXT. The caller must
