@@ -176,7 +176,7 @@ static void complete(struct wi_thread *t, struct wi_goroutine **claimed, unsigne
     unsigned queued = 0;
     for (unsigned i = 0; i < n; i++) {
         struct wi_goroutine *g = claimed[i];
-        if (!(wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
+        if (!wi_wait_done(g, 1)) /* any ticket but 0: it is a shared wait */
             continue;
         if (g->flags & (WI_G_THREAD | WI_G_PINNED)) {
             wi_ready(t, g);

@@ -65,11 +65,18 @@ static inline uint64_t wi_wait_ended_by(struct wi_goroutine *g)
     return wi_load_relaxed(&g->wait) & (WI_WAIT_BY_TIME | WI_WAIT_BY_CONTEXT);
 }
 
-/* The completer's last step. Nothing of the waiter may be touched after it. */
-static inline void wi_wait_complete(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket)
+/* The completer's last step. True: the waiter is at rest, and the caller must ready it. False: nothing of it may be touched any
+   more, its commit step sees DONE. */
+static inline bool wi_wait_done(struct wi_goroutine *g, uint64_t ticket)
 {
     wi_perturb();
-    if (ticket == 0 || (wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
+    return ticket == 0 || (wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED) != 0; /* pairs with wi_wait_commit */
+}
+
+/* The same, and readies it. */
+static inline void wi_wait_complete(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket)
+{
+    if (wi_wait_done(g, ticket))
         wi_ready(t, g);
 }
 
@@ -78,7 +85,7 @@ static inline bool wi_wait_commit(struct wi_thread *t, struct wi_goroutine *g, v
 {
     (void)t, (void)unused;
     wi_perturb();
-    return (wi_or_acq_rel(&g->wait, WI_WAIT_PARKED) & WI_WAIT_DONE) == 0; /* pairs with wi_wait_complete */
+    return (wi_or_acq_rel(&g->wait, WI_WAIT_PARKED) & WI_WAIT_DONE) == 0; /* pairs with wi_wait_done */
 }
 
 /* The commit step of an exclusive wait: one function, because park.c compares with its address. */

@@ -112,9 +112,8 @@ static inline void wi_queue_complete(struct wi_thread *t, struct wi_queued *list
     for (struct wi_queued *next; list; list = next) {
         struct wi_goroutine *g = list->g;
         next = list->then;
-        wi_perturb();
-        if (list->ticket && !(wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with the commit step */
-            continue;                                                                  /* that readies it */
+        if (!wi_wait_done(g, list->ticket))
+            continue;
         *end = g;
         end = &g->next;
     }
