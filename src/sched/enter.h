@@ -70,4 +70,13 @@ static inline void wi_leave(struct wi_thread *t)
     wi_store_release(&t->epoch, wi_load_relaxed(&t->epoch) + 1); /* pairs with the asker's acquire of the epoch */
 }
 
+/* The end of a try that failed. A loop of tries must not starve others: this looks at the slice. */
+static inline bool wi_try_failed(void)
+{
+    struct wi_thread *t = wi_enter();
+    if (t)
+        wi_leave(t);
+    return false;
+}
+
 #endif

@@ -166,12 +166,7 @@ void weft_lock(weft_mutex *m)
 
 bool weft_try_lock(weft_mutex *m)
 {
-    if (WI_LIKELY(try_lock(m)))
-        return true;
-    struct wi_thread *t = wi_enter(); /* a loop of tries must not starve others: this looks at the slice */
-    if (t)
-        wi_leave(t);
-    return false;
+    return WI_LIKELY(try_lock(m)) || wi_try_failed();
 }
 
 /* ---- unlock ---- */

@@ -81,15 +81,6 @@ static void wait_in(struct wi_thread *t, weft_rwmutex *m, void **queue, const st
     wi_park(t, wi_wait_commit_unlock, guard);
 }
 
-/* A loop of tries must not starve others: this looks at the slice. */
-static bool refuse(void)
-{
-    struct wi_thread *t = wi_enter();
-    if (t)
-        wi_leave(t);
-    return false;
-}
-
 /* ---- readers ---- */
 
 static __attribute__((noinline)) void rlock_slow(weft_rwmutex *m)
@@ -121,7 +112,7 @@ bool weft_try_rlock(weft_rwmutex *m)
     while (!(state & BLOCKED))
         if (wi_cas_acquire(state_of(m), &state, state + READER)) /* pairs with the releases of wunlock */
             return true;
-    return refuse();
+    return wi_try_failed();
 }
 
 static __attribute__((noinline)) void runlock_slow(weft_rwmutex *m, uint64_t before)
@@ -187,7 +178,7 @@ void weft_wlock(weft_rwmutex *m)
 
 bool weft_try_wlock(weft_rwmutex *m)
 {
-    return WI_LIKELY(try_wlock(m)) || refuse();
+    return WI_LIKELY(try_wlock(m)) || wi_try_failed();
 }
 
 /* Admits all readers that are counted, queued of whom are in the queue that the caller has taken, and puts the first writer behind

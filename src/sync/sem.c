@@ -185,12 +185,7 @@ int weft_sem_acquire(weft_sem *s, int64_t n)
 bool weft_sem_try_acquire(weft_sem *s, int64_t n)
 {
     check_units(n);
-    if (WI_LIKELY(take(s, n)))
-        return true;
-    struct wi_thread *t = wi_enter(); /* a loop of tries must not starve others: this looks at the slice */
-    if (t)
-        wi_leave(t);
-    return false;
+    return WI_LIKELY(take(s, n)) || wi_try_failed();
 }
 
 /* ---- release ---- */
