@@ -19,7 +19,7 @@ typedef struct weft_group {
     weft_waitgroup running; /* opaque, all */
     weft_ctx *ctx;
     char *panic;
-    void *first, *last;
+    void *waiters;
     uint32_t limit, busy;
     int32_t error;
 } weft_group;

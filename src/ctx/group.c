@@ -16,15 +16,10 @@
 #include "sched/cancel.h"
 #include "sched/enter.h"
 #include "sync/guard.h"
+#include "sync/line.h"
 #include "weft/group.h"
 
 #include <string.h>
-
-/* On the waiter's stack. */
-struct slot_waiter {
-    struct slot_waiter *next; /* [guard] */
-    struct wi_goroutine *g;   /* [const] */
-};
 
 const struct wi_wait_kind wi_waits_for_slot = {.text = "slot of group"};
 
@@ -130,9 +125,8 @@ static bool take_slot(struct wi_thread *t, weft_group *group, bool may_wait)
         wi_unlock(guard);
         return false;
     }
-    struct slot_waiter waiter = {.g = wi_waiting(t)};
-    *(group->last ? &((struct slot_waiter *)group->last)->next : (struct slot_waiter **)&group->first) = &waiter;
-    group->last = &waiter;
+    struct wi_in_line waiter = {.g = wi_waiting(t)};
+    wi_line_push_last(&group->waiters, &waiter);
     wi_wait_on(t, waiter.g, &wi_waits_for_slot, group);
     wi_park(t, wi_wait_commit_unlock, guard);
     return true; /* whoever let us go left us his */
@@ -145,11 +139,9 @@ static void give_slot(weft_group *group)
     struct wi_thread *t = wi_enter_or_die();
     struct wi_lock *guard = wi_guard_of(group);
     wi_lock(guard);
-    struct slot_waiter *waiter = group->first;
+    struct wi_in_line *waiter = group->waiters ? wi_line_pop(&group->waiters) : NULL;
     if (!waiter)
         group->busy--;
-    else if (!(group->first = waiter->next))
-        group->last = NULL;
     wi_unlock(guard);
     if (waiter)
         wi_ready(t, waiter->g); /* found under the guard, so it is at rest */

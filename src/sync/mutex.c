@@ -13,6 +13,7 @@
 #include "sync/mutex.h"
 
 #include "sched/enter.h"
+#include "sync/line.h"
 #include "weft/sync.h"
 
 #include <sched.h>
@@ -27,9 +28,7 @@
 typedef _Atomic uint64_t word;
 
 struct waiter {
-    struct waiter *next; /* [QUEUE] */
-    struct waiter *last; /* [QUEUE] in the first waiter: the last one */
-    struct wi_goroutine *g;
+    struct wi_in_line place; /* [QUEUE] first */
     weft_mutex *mutex;
     int64_t since_ns; /* when it first queued; 0: it has not */
     bool handed;      /* unlock gave it the mutex */
@@ -73,35 +72,7 @@ static inline bool try_lock(weft_mutex *m)
     return false;
 }
 
-/* ---- the queue; QUEUE is held ---- */
-
-static void push_last(weft_mutex *m, struct waiter *w)
-{
-    struct waiter *first = m->waiters;
-    w->next = NULL;
-    if (first)
-        first->last->next = w;
-    else
-        m->waiters = first = w;
-    first->last = w;
-}
-
-static void push_first(weft_mutex *m, struct waiter *w)
-{
-    struct waiter *first = m->waiters;
-    w->next = first;
-    w->last = first ? first->last : w;
-    m->waiters = w;
-}
-
-static struct waiter *pop_first(weft_mutex *m)
-{
-    struct waiter *first = m->waiters;
-    if (first->next)
-        first->next->last = first->last;
-    m->waiters = first->next;
-    return first;
-}
+/* ---- the queue ---- */
 
 /* Sets QUEUE; the state before it. When the mutex is not locked: that state, and nothing is set. */
 static uint64_t lock_queue(weft_mutex *m)
@@ -135,12 +106,12 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
     wi_perturb();
     int64_t now_ns = wi_os_now_ns();
     if (w->since_ns) { /* it was woken and overtaken */
-        push_first(m, w);
+        wi_line_push_first(&m->waiters, &w->place);
         if (now_ns - w->since_ns > STARVING_NS)
             state |= STARVING;
     } else {
         w->since_ns = now_ns;
-        push_last(m, w);
+        wi_line_push_last(&m->waiters, &w->place);
     }
     wi_store_release(state_of(m), state | WAITERS); /* clears QUEUE; pairs with lock_queue */
     return true;
@@ -149,9 +120,9 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
 static __attribute__((noinline)) void lock_slow(weft_mutex *m)
 {
     struct wi_thread *t = wi_enter_blocking_or_die();
-    struct waiter w = {.g = wi_waiting(t), .mutex = m};
+    struct waiter w = {.place.g = wi_waiting(t), .mutex = m};
     while (!w.handed && !try_lock(m)) {
-        wi_wait_on(t, w.g, &wi_waits_for_mutex, m);
+        wi_wait_on(t, w.place.g, &wi_waits_for_mutex, m);
         wi_park(t, commit_wait, &w);
         t = wi_self();
     }
@@ -180,18 +151,18 @@ static __attribute__((noinline)) void unlock_slow(weft_mutex *m)
     struct waiter *w = NULL;
     uint64_t after = 0;
     if (state & WAITERS) {
-        w = pop_first(m);
+        w = (struct waiter *)wi_line_pop(&m->waiters);
         bool starving = (state & STARVING) && wi_os_now_ns() - w->since_ns > STARVING_NS;
         if (starving) {
             w->handed = true;
-            w->g->run.object = NULL; /* so that no report sees it wait for what it has */
-            after = locked_by(w->g) | (m->waiters ? STARVING : 0);
+            w->place.g->run.object = NULL; /* so that no report sees it wait for what it has */
+            after = locked_by(w->place.g) | (m->waiters ? STARVING : 0);
         }
         after |= m->waiters ? WAITERS : 0;
     }
     wi_store_release(state_of(m), after); /* pairs with try_lock and lock_queue; the last access */
     if (w)
-        wi_ready(t, w->g);
+        wi_ready(t, w->place.g);
     wi_leave(t);
 }
 

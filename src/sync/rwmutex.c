@@ -28,6 +28,7 @@
 #include "sched/enter.h"
 #include "sched/waiter.h"
 #include "sync/guard.h"
+#include "sync/line.h"
 #include "weft/sync.h"
 
 #define READER UINT64_C(1)
@@ -37,12 +38,6 @@
 
 typedef _Atomic uint64_t word;
 
-struct waiter {
-    struct waiter *next; /* [guard] */
-    struct waiter *last; /* [guard] in the first waiter: the last one */
-    struct wi_goroutine *g;
-};
-
 static const struct wi_wait_kind waits_to_read = {.text = "RWMutex (read)"};
 static const struct wi_wait_kind waits_to_write = {.text = "RWMutex (write)"};
 
@@ -51,32 +46,12 @@ static word *state_of(weft_rwmutex *m)
     return (word *)&m->state;
 }
 
-static void push_last(void **queue, struct waiter *w)
-{
-    struct waiter *first = *queue;
-    w->next = NULL;
-    if (first)
-        first->last->next = w;
-    else
-        *queue = first = w;
-    first->last = w;
-}
-
-static struct waiter *pop_first(void **queue)
-{
-    struct waiter *first = *queue;
-    if (first->next)
-        first->next->last = first->last;
-    *queue = first->next;
-    return first;
-}
-
 /* Waits in a queue of m; the guard is held and given up. */
 static void wait_in(struct wi_thread *t, weft_rwmutex *m, void **queue, const struct wi_wait_kind *kind,
                     struct wi_lock *guard)
 {
-    struct waiter w = {.g = wi_waiting(t)};
-    push_last(queue, &w);
+    struct wi_in_line w = {.g = wi_waiting(t)};
+    wi_line_push_last(queue, &w);
     wi_wait_on(t, w.g, kind, m);
     wi_park(t, wi_wait_commit_unlock, guard);
 }
@@ -126,7 +101,7 @@ static __attribute__((noinline)) void runlock_slow(weft_rwmutex *m, uint64_t bef
         wi_unlock(guard);
         wi_fatal("read unlock of an RWMutex that no reader has");
     }
-    struct waiter *writer = --m->departing == 0 ? pop_first(&m->writers) : NULL; /* it has BLOCKED already */
+    struct wi_in_line *writer = --m->departing == 0 ? wi_line_pop(&m->writers) : NULL; /* it has BLOCKED already */
     wi_unlock(guard);
     if (writer)
         wi_ready(t, writer->g);
@@ -183,9 +158,9 @@ bool weft_try_wlock(weft_rwmutex *m)
 
 /* Admits all readers that are counted, queued of whom are in the queue that the caller has taken, and puts the first writer behind
    them. Returns the writer when it has the mutex at once. The guard is held. */
-static struct waiter *hand_over(weft_rwmutex *m, uint32_t queued)
+static struct wi_in_line *hand_over(weft_rwmutex *m, uint32_t queued)
 {
-    struct waiter *writer = m->writers;
+    struct wi_in_line *writer = m->writers;
     uint64_t flags = !writer ? 0 : writer->next ? BLOCKED | QUEUED : BLOCKED;
     uint64_t state = wi_load_relaxed(state_of(m));
     uint32_t counted;
@@ -197,7 +172,7 @@ static struct waiter *hand_over(weft_rwmutex *m, uint32_t queued)
         m->departing = writer ? counted : 0;
         /* Pairs with the acquires of rlock and wlock; without a writer the last access. */
     } while (!wi_cas_acq_rel(state_of(m), &state, flags | counted));
-    return writer && counted == 0 ? pop_first(&m->writers) : NULL;
+    return writer && counted == 0 ? wi_line_pop(&m->writers) : NULL;
 }
 
 static __attribute__((noinline)) void wunlock_slow(weft_rwmutex *m)
@@ -211,13 +186,13 @@ static __attribute__((noinline)) void wunlock_slow(weft_rwmutex *m)
     }
     struct wi_goroutine *list = NULL, **end = &list;
     uint32_t queued = 0;
-    for (struct waiter *w = m->readers; w; w = w->next, queued++) {
+    for (struct wi_in_line *w = m->readers; w; w = w->next, queued++) {
         *end = w->g;
         end = &w->g->next;
     }
     *end = NULL;
     m->readers = NULL;
-    struct waiter *writer = hand_over(m, queued);
+    struct wi_in_line *writer = hand_over(m, queued);
     wi_unlock(guard);
     if (writer)
         wi_ready(t, writer->g);
