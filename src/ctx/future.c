@@ -63,7 +63,7 @@ static void destroy(struct weft_future_core *f)
 
 void wi_future_joined(struct wi_thread *t, void *join)
 {
-    struct weft_future_core *f = (struct weft_future_core *)((uintptr_t)join & ~WI_JOIN_FUTURE);
+    struct weft_future_core *f = wi_join_object(join);
     wi_perturb();
     uint64_t before = wi_or_acq_rel(&f->state, DONE); /* pairs with the acquires of who looks for DONE */
     uint32_t number = (uint32_t)(before >> NUMBER_SHIFT);

@@ -19,9 +19,9 @@ static inline bool wi_join_is_future(const void *join)
     return ((uintptr_t)join & WI_JOIN_FUTURE) != 0;
 }
 
-static inline const void *wi_join_object(const void *join)
+static inline void *wi_join_object(const void *join)
 {
-    return (const void *)((uintptr_t)join & ~WI_JOIN_FUTURE);
+    return (void *)((uintptr_t)join & ~WI_JOIN_FUTURE);
 }
 
 extern const struct wi_wait_kind wi_waits_for_future, wi_waits_for_slot;

@@ -38,15 +38,22 @@ struct node {
     const void *join;
     uint32_t name;   /* as the state of a Mutex names it */
     uint32_t holder; /* of the Mutex that it waits for; 0: not known, or not a Mutex */
-    uint32_t edge;   /* while on the path: the place in by_name or by_join of whom to look at next */
+    uint32_t edge;   /* while on the path: the place of whom to look at next, in the order that its wait asks for */
     uint32_t next;   /* in a cycle: whom it waits for */
     enum { FRESH, ON_PATH, DONE } visit;
+};
+
+/* The nodes in order by their name or by their join. */
+struct order {
+    const struct node *nodes;
+    uint32_t *indices;
+    bool by_join;
 };
 
 struct look {
     struct node *nodes;
     uint32_t n, room;
-    uint32_t *by_name, *by_join; /* the nodes in these orders */
+    struct order orders[2]; /* by name; by join */
     uint32_t *path;
     uint32_t *cycles; /* a node of each */
     uint32_t n_cycles;
@@ -94,16 +101,17 @@ static void add_node(struct wi_goroutine *g, void *argument)
                                            .holder = read_holder(look, &s)};
 }
 
-static int compare_names(const void *a, const void *b, void *nodes)
+/* What the nodes are in order by. */
+static uintptr_t key_of(const struct node *node, bool by_join)
 {
-    uint32_t x = ((struct node *)nodes)[*(const uint32_t *)a].name, y = ((struct node *)nodes)[*(const uint32_t *)b].name;
-    return (x > y) - (x < y);
+    return by_join ? (uintptr_t)node->join : node->name;
 }
 
-static int compare_joins(const void *a, const void *b, void *nodes)
+static int compare(const void *a, const void *b, void *argument)
 {
-    uintptr_t x = (uintptr_t)((struct node *)nodes)[*(const uint32_t *)a].join;
-    uintptr_t y = (uintptr_t)((struct node *)nodes)[*(const uint32_t *)b].join;
+    const struct order *order = argument;
+    uintptr_t x = key_of(&order->nodes[*(const uint32_t *)a], order->by_join);
+    uintptr_t y = key_of(&order->nodes[*(const uint32_t *)b], order->by_join);
     return (x > y) - (x < y);
 }
 
@@ -114,38 +122,38 @@ static void sort(struct look *look)
         look->failed = true;
         return;
     }
-    look->by_name = indices;
-    look->by_join = indices + look->n;
-    look->path = look->by_join + look->n;
+    look->path = indices + 2 * (size_t)look->n;
     look->cycles = look->path + look->n;
-    for (uint32_t i = 0; i < look->n; i++)
-        look->by_name[i] = look->by_join[i] = i;
-    qsort_r(look->by_name, look->n, sizeof *indices, compare_names, look->nodes);
-    qsort_r(look->by_join, look->n, sizeof *indices, compare_joins, look->nodes);
+    for (unsigned by_join = 0; by_join < 2; by_join++) {
+        struct order *order = &look->orders[by_join];
+        *order = (struct order){look->nodes, indices + by_join * (size_t)look->n, by_join};
+        for (uint32_t i = 0; i < look->n; i++)
+            order->indices[i] = i;
+        qsort_r(order->indices, look->n, sizeof *indices, compare, order);
+    }
 }
 
 /* ---- finding ---- */
 
-/* The first place in by_name whose name is at least name. */
-static uint32_t find_name(const struct look *look, uint32_t name)
+/* What the key of those that the node waits for is. */
+static uintptr_t wanted_by(const struct node *node)
 {
-    uint32_t low = 0, high = look->n;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (look->nodes[look->by_name[middle]].name < name)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return node->kind->joins ? (uintptr_t)node->object : node->holder;
 }
 
-static uint32_t find_join(const struct look *look, const void *join)
+/* Which order has them together. */
+static const struct order *order_for(const struct look *look, const struct node *node)
+{
+    return &look->orders[node->kind->joins];
+}
+
+/* The first place in the order whose key is at least key. */
+static uint32_t find(const struct look *look, const struct order *order, uintptr_t key)
 {
     uint32_t low = 0, high = look->n;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if ((uintptr_t)look->nodes[look->by_join[middle]].join < (uintptr_t)join)
+        if (key_of(&look->nodes[order->indices[middle]], order->by_join) < key)
             low = middle + 1;
         else
             high = middle;
@@ -157,22 +165,23 @@ static void enter_path(struct look *look, uint32_t *length, uint32_t index)
 {
     struct node *node = &look->nodes[index];
     node->visit = ON_PATH;
-    node->edge = node->kind->joins ? find_join(look, node->object) : find_name(look, node->holder);
+    node->edge = find(look, order_for(look, node), wanted_by(node));
     look->path[(*length)++] = index;
 }
 
 /* Whom the node waits for, one after the other; NONE: there is nobody else. */
 static uint32_t next_edge(struct look *look, struct node *node)
 {
+    const struct order *order = order_for(look, node);
     uint32_t place = node->edge++;
-    if (place >= look->n)
+    if (place >= look->n || !wanted_by(node))
         return NONE;
-    if (node->kind->joins)
-        return look->nodes[look->by_join[place]].join == node->object ? look->by_join[place] : NONE;
-    if (!node->holder || look->nodes[look->by_name[place]].name != node->holder)
+    uint32_t index = order->indices[place];
+    if (key_of(&look->nodes[index], order->by_join) != wanted_by(node))
         return NONE;
-    node->edge = NONE; /* a Mutex has one holder */
-    return look->by_name[place];
+    if (!order->by_join)
+        node->edge = NONE; /* a Mutex has one holder */
+    return index;
 }
 
 /* The path's end waits for target, which is on the path: takes the cycle off the path. */
@@ -289,7 +298,7 @@ int wi_cycles_print(int fd, bool sure)
             print_cycle(fd, &look, look.cycles[i]);
             printed++;
         }
-    free(look.by_name);
+    free(look.orders[0].indices);
     free(look.nodes);
     close(look.pipe[0]);
     close(look.pipe[1]);
