@@ -1,5 +1,5 @@
-/* workload.h — what tests do to a scheduler besides calling it: block a thread in the kernel, burn CPU, count threads and
-   descriptors. Include it first: it asks libc for its extensions. */
+/* workload.h — what tests do to a scheduler besides calling it: block a thread in the kernel, burn CPU, call it on threads of their
+   own, unmap its objects, count threads and descriptors. Include it first: it asks libc for its extensions. */
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
 
@@ -8,12 +8,17 @@
 #endif
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "test.h"
 
 static inline int64_t clock_ns(void)
 {
@@ -72,6 +77,43 @@ static inline int count_names(const char *path)
 static inline int count_threads(void)
 {
     return count_names("/proc/self/task");
+}
+
+/* A page of its own for an object, so that a touch after it was given back is a fault and not luck. */
+static inline void *page_take(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    return page;
+}
+
+static inline void page_give(void *page)
+{
+    CHECK_EQ(munmap(page, 4096), 0);
+}
+
+struct thread_job_ {
+    void (*fn)(void *);
+    void *argument;
+};
+
+static inline void *run_job_(void *argument)
+{
+    struct thread_job_ *job = argument;
+    job->fn(job->argument);
+    free(job);
+    return NULL;
+}
+
+/* fn(argument) on a foreign thread. */
+static inline pthread_t start_thread(void (*fn)(void *), void *argument)
+{
+    struct thread_job_ *job = malloc(sizeof *job);
+    CHECK(job);
+    *job = (struct thread_job_){fn, argument};
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, run_job_, job), 0);
+    return thread;
 }
 
 /* Waits on the calling thread until the condition holds; false after limit_ms. For the main thread of a test only. */

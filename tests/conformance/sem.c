@@ -3,24 +3,9 @@
    */
 #include "../workload.h"
 #include <fcntl.h>
-#include <pthread.h>
-#include <sys/mman.h>
 #include <weft.h>
 
 #include "../test.h"
-
-/* A page of its own for an object, so that a touch after it was given back is a fault and not luck. */
-static void *page_take(void)
-{
-    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(page != MAP_FAILED);
-    return page;
-}
-
-static void page_give(void *page)
-{
-    CHECK_EQ(munmap(page, 4096), 0);
-}
 
 /* No units are less than there are: this fails only because somebody waits. */
 static bool somebody_waits(weft_sem *s)

@@ -3,49 +3,9 @@
 
    Not here: Misuse2 and Misuse3, which check that Go notices some concurrent misuse; in weft that is the caller's duty. */
 #include "../workload.h"
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <weft.h>
 
 #include "../test.h"
-
-/* A page of its own for an object, so that a touch after it was given back is a fault and not luck. */
-static void *page_take(void)
-{
-    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(page != MAP_FAILED);
-    return page;
-}
-
-static void page_give(void *page)
-{
-    CHECK_EQ(munmap(page, 4096), 0);
-}
-
-struct thread_job {
-    void (*fn)(void *);
-    void *argument;
-};
-
-static void *run_job(void *argument)
-{
-    struct thread_job *job = argument;
-    job->fn(job->argument);
-    free(job);
-    return NULL;
-}
-
-/* fn(argument) on a foreign thread. */
-static pthread_t start_thread(void (*fn)(void *), void *argument)
-{
-    struct thread_job *job = malloc(sizeof *job);
-    CHECK(job);
-    *job = (struct thread_job){fn, argument};
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, run_job, job), 0);
-    return thread;
-}
 
 /* ---- WaitGroup ---- */
 

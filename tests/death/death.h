@@ -3,6 +3,7 @@
 #ifndef DEATH_H
 #define DEATH_H
 
+#define TEST_TSAN_OPTIONS ":atexit_sleep_ms=10" /* a second for each of hundreds of children would be too long */
 #include "../workload.h"
 #include <signal.h>
 #include <stdarg.h>
@@ -12,7 +13,6 @@
 #include <sys/wait.h>
 #include <weft.h>
 
-#define TEST_TSAN_OPTIONS ":atexit_sleep_ms=10" /* a second for each of hundreds of children would be too long */
 #include "../test.h"
 
 enum { DEATH_LIMIT_SECONDS = 30 };

@@ -69,19 +69,26 @@ static void runlock_of_writer(void)
 }
 IN_GOROUTINE(runlock_of_writer)
 
-static void read_and_hang(void)
+static void lock_and_hang(void (*lock)(weft_rwmutex *))
 {
-    weft_rlock(&rwmutex);
+    lock(&rwmutex);
     nap_ms(20000);
+}
+
+/* Locks one way, lets another goroutine wait for the other way, and unlocks that way. */
+static void unlock_what_another_waits_for(void (*lock)(weft_rwmutex *), void (*other_lock)(weft_rwmutex *),
+                                          void (*other_unlock)(weft_rwmutex *))
+{
+    lock(&rwmutex);
+    weft_go(lock_and_hang, other_lock);
+    nap_ms(100);
+    other_unlock(&rwmutex);
 }
 
 /* Readers that wait are no readers that have it. */
 static void runlock_of_writer_with_readers(void)
 {
-    weft_wlock(&rwmutex);
-    weft_go(read_and_hang);
-    nap_ms(100);
-    weft_runlock(&rwmutex);
+    unlock_what_another_waits_for(weft_wlock, weft_rlock, weft_runlock);
 }
 IN_GOROUTINE(runlock_of_writer_with_readers)
 
@@ -115,19 +122,10 @@ static void wunlock_of_reader(void)
 }
 IN_GOROUTINE(wunlock_of_reader)
 
-static void write_and_hang(void)
-{
-    weft_wlock(&rwmutex);
-    nap_ms(20000);
-}
-
 /* A writer that waits is no writer that has it. */
 static void wunlock_of_reader_with_writer(void)
 {
-    weft_rlock(&rwmutex);
-    weft_go(write_and_hang);
-    nap_ms(100);
-    weft_wunlock(&rwmutex);
+    unlock_what_another_waits_for(weft_rlock, weft_wlock, weft_wunlock);
 }
 IN_GOROUTINE(wunlock_of_reader_with_writer)
 
