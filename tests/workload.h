@@ -1,5 +1,5 @@
-/* workload.h — what tests do to a scheduler besides calling it: block a thread in the kernel, burn CPU, call it on threads of their
-   own, unmap its objects, count threads and descriptors. Include it first: it asks libc for its extensions. */
+/* workload.h — what tests do to a scheduler besides calling it: block a thread in the kernel, burn CPU, call it on threads
+   of their own, unmap its objects, count threads and descriptors. Include it first: it asks libc for its extensions. */
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
 

@@ -1,16 +1,17 @@
 /* weft/ctx.h — contexts: deadlines and cancellation that reach every wait.
 
-   A context is the root (background, which never ends) or the child of another. It ends when it is cancelled, when its deadline
-   comes, or when its parent ends, and then for good; all its descendants end with it, in linear time.
+   A context is the root (background, which never ends) or the child of another. It ends when it is cancelled, when its
+   deadline comes, or when its parent ends, and then for good; all its descendants end with it, in linear time.
 
-   A goroutine runs in a context, the *current* one, which it inherits at weft_go; weft_scoped_use changes it for a block. When the
-   current context ends, a wait that would block — receive, send, select, sleep, semaphore, condition — ends with -ECANCELED or
-   -ETIMEDOUT, also one that has begun. An operation that can complete at once completes. Lock, once, WaitGroup, group and future
-   waits are never ended: what follows them relies on them. Foreign threads have a current context too, background at first.
+   A goroutine runs in a context, the *current* one, which it inherits at weft_go; weft_scoped_use changes it for a block.
+   When the current context ends, a wait that would block — receive, send, select, sleep, semaphore, condition — ends with
+   -ECANCELED or -ETIMEDOUT, also one that has begun. An operation that can complete at once completes. Lock, once,
+   WaitGroup, group and future waits are never ended: what follows them relies on them. Foreign threads have a current
+   context too, background at first.
 
-   Contexts are counted: whoever makes one has a reference and drops it by weft_ctx_free; children and the goroutines that run in
-   it have their own. All functions may be called from any goroutine or thread; none blocks. What the canceller did before
-   weft_ctx_cancel happens before what a goroutine does after it has seen the end. */
+   Contexts are counted: whoever makes one has a reference and drops it by weft_ctx_free; children and the goroutines that
+   run in it have their own. All functions may be called from any goroutine or thread; none blocks. What the canceller did
+   before weft_ctx_cancel happens before what a goroutine does after it has seen the end. */
 #ifndef WEFT_CTX_H
 #define WEFT_CTX_H
 
@@ -25,7 +26,8 @@ WEFT_API weft_ctx *weft_ctx_background(void);
 /* The context that the caller runs in; valid while it runs in it, without a reference. */
 WEFT_API weft_ctx *weft_ctx_current(void);
 
-/* Children, each with one reference; NULL when out of memory, or when parent is NULL. A child of an ended parent has ended. */
+/* Children, each with one reference; NULL when out of memory, or when parent is NULL. A child of an ended parent has
+   ended. */
 WEFT_API weft_ctx *weft_ctx_with_cancel(weft_ctx *parent);
 /* Ends with -ETIMEDOUT after ns nanoseconds, at once when ns <= 0; or earlier, as its parent. */
 WEFT_API weft_ctx *weft_ctx_with_timeout(weft_ctx *parent, int64_t ns);
@@ -52,15 +54,17 @@ WEFT_API void *weft_ctx_value(const weft_ctx *ctx, const void *key);
 WEFT_API int64_t weft_ctx_deadline(const weft_ctx *ctx);
 /* One reference more; returns ctx. */
 WEFT_API weft_ctx *weft_ctx_ref(weft_ctx *ctx);
-/* One reference less. Cancels nothing: what runs in the context goes on. The last one frees it. NULL and background: nothing. */
+/* One reference less. Cancels nothing: what runs in the context goes on. The last one frees it. NULL and background:
+   nothing. */
 WEFT_API void weft_ctx_free(weft_ctx *ctx);
 /* For weft_on_done: closed when ctx ends; NULL for a context that never ends. Lives as long as ctx. */
 WEFT_API weft_chan_core *weft_ctx_done(weft_ctx *ctx);
 
 /* The registration of a call for the end of a context. */
 typedef struct weft_ctx_watch weft_ctx_watch;
-/* When ctx ends, fn is called with its words in a goroutine of its own, which runs in background; at once when it has ended. NULL
-   when out of memory. The registration, which lasts until it has run or was stopped, is given back by weft_ctx_unwatch. */
+/* When ctx ends, fn is called with its words in a goroutine of its own, which runs in background; at once when it has ended.
+   NULL when out of memory. The registration, which lasts until it has run or was stopped, is given back by
+   weft_ctx_unwatch. */
 WEFT_API weft_ctx_watch *weft_ctx_after_func_(weft_ctx *ctx, const weft_site *site, weft_fn_ fn, const uintptr_t *words);
 /* Frees the registration. True: fn will not be called. False: it was, or will be any moment; it is not waited for. */
 WEFT_API bool weft_ctx_unwatch(weft_ctx_watch *watch);

@@ -16,11 +16,11 @@ WEFT_API int weft_dump(int fd);
    and what they wait for, with counts. Writes nothing when there are none. Returns how many there are. */
 WEFT_API int weft_leaks(int fd);
 
-/* Writes the deadlocks that can be proved, also while other goroutines run: cycles of goroutines each of which waits for a Mutex that the
-   next one holds, for a WaitGroup or group that the next one counts down at its end (weft_wg_go, weft_group_go), or for its future. Writes
-   nothing when there is none. Returns the number of cycles; no two have a member in common. A Mutex counts as held by whoever locked it,
-   also where another goroutine is to unlock it; a thread that locks as its first call of weft is not known. Takes a tenth of a
-   second when there seems to be a cycle, to look twice. */
+/* Writes the deadlocks that can be proved, also while other goroutines run: cycles of goroutines each of which waits for a
+   Mutex that the next one holds, for a WaitGroup or group that the next one counts down at its end (weft_wg_go,
+   weft_group_go), or for its future. Writes nothing when there is none. Returns the number of cycles; no two have a member
+   in common. A Mutex counts as held by whoever locked it, also where another goroutine is to unlock it; a thread that locks
+   as its first call of weft is not known. Takes a tenth of a second when there seems to be a cycle, to look twice. */
 WEFT_API int weft_deadlocks(int fd);
 
 WEFT_END_DECLS_

@@ -37,12 +37,13 @@ WEFT_API int weft_run_(const weft_options *options, const weft_site *site, weft_
 /* Gives the CPU to other goroutines that are ready; returns when it is this one's turn again. Blocks; may move the
    goroutine to another thread. On a foreign thread: sched_yield. */
 WEFT_API void weft_yield(void);
-/* How many goroutines may run at once: WEFT_PROCS, else the affinity mask limited by the cgroup's CPU quota. Never blocks. */
+/* How many goroutines may run at once: WEFT_PROCS, else the affinity mask limited by the cgroup's CPU quota. Never
+   blocks. */
 WEFT_API int weft_procs(void);
 /* The id of the calling goroutine, 1 or more, never reused; 0 on a foreign thread. Never blocks. */
 WEFT_API uint64_t weft_id(void);
-/* Names the calling goroutine for reports; the first 55 bytes are copied; NULL removes the name. Returns 0, -ENOMEM, or -EINVAL on a
-   foreign thread. Never blocks. */
+/* Names the calling goroutine for reports; the first 55 bytes are copied; NULL removes the name. Returns 0, -ENOMEM, or
+   -EINVAL on a foreign thread. Never blocks. */
 WEFT_API int weft_name(const char *name);
 /* The number of goroutines that have started and not ended, parked and not yet run ones included. Never blocks. */
 WEFT_API size_t weft_count(void);

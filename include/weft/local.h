@@ -2,7 +2,8 @@
 
      static weft_local buffer = WEFT_LOCAL(free);
 
-   A key lives as long as the program. Every goroutine has a value of its own for it, NULL at first; foreign threads have one too. */
+   A key lives as long as the program. Every goroutine has a value of its own for it, NULL at first; foreign threads have one
+   too. */
 #ifndef WEFT_LOCAL_H
 #define WEFT_LOCAL_H
 
@@ -25,9 +26,9 @@ typedef struct weft_local {
 WEFT_API void *weft_local_get(weft_local *key);
 /* Sets it; the value that it replaces is not destroyed. 0 or -ENOMEM. Never blocks. */
 WEFT_API int weft_local_set(weft_local *key, void *value);
-/* Destructors run when the goroutine's function has returned and its deferred calls have run, in no promised order, as the goroutine
-   and outside weft; one that sets values again has them destroyed in another round, four rounds at most. A foreign thread's run when
-   it ends. */
+/* Destructors run when the goroutine's function has returned and its deferred calls have run, in no promised order, as the
+   goroutine and outside weft; one that sets values again has them destroyed in another round, four rounds at most. A foreign
+   thread's run when it ends. */
 
 WEFT_END_DECLS_
 #endif

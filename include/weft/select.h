@@ -7,8 +7,8 @@
 
    An expression: the index of the case that was carried out. Among several that are ready one is chosen at random, fairly.
    Gaps are ignored; a select of gaps only, or of NULL channels only, blocks for ever. A timeout <= 0 wins only if nothing is
-   ready. A chosen send on a closed channel gives -EPIPE. When the context that the caller runs in ends and nothing was ready:
-   -ECANCELED or -ETIMEDOUT. */
+   ready. A chosen send on a closed channel gives -EPIPE. When the context that the caller runs in ends and nothing was
+   ready: -ECANCELED or -ETIMEDOUT. */
 #ifndef WEFT_SELECT_H
 #define WEFT_SELECT_H
 

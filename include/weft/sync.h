@@ -1,5 +1,5 @@
-/* weft/sync.h — WaitGroup, Mutex, RWMutex, Cond, Once, semaphore. Ready when zeroed, no destroy, usable from goroutines and foreign
-   threads. Each may be freed by whoever a call let proceed: it is not touched after that. */
+/* weft/sync.h — WaitGroup, Mutex, RWMutex, Cond, Once, semaphore. Ready when zeroed, no destroy, usable from goroutines and
+   foreign threads. Each may be freed by whoever a call let proceed: it is not touched after that. */
 #ifndef WEFT_SYNC_H
 #define WEFT_SYNC_H
 
@@ -46,9 +46,9 @@ typedef struct weft_rwmutex {
     void *readers, *writers;
 } weft_rwmutex;
 
-/* Block until the mutex can be had. A waiting writer keeps new readers out, and when a writer unlocks all readers that wait by then
-   come before the next writer: neither side starves. Not recursive, for readers neither. A writer's unlock happens before the next
-   lock of either kind, a reader's before the next writer's. */
+/* Block until the mutex can be had. A waiting writer keeps new readers out, and when a writer unlocks all readers that wait
+   by then come before the next writer: neither side starves. Not recursive, for readers neither. A writer's unlock happens
+   before the next lock of either kind, a reader's before the next writer's. */
 WEFT_API void weft_rlock(weft_rwmutex *m);
 WEFT_API void weft_wlock(weft_rwmutex *m);
 /* True when it locked. Never block. */
@@ -66,14 +66,15 @@ typedef struct weft_cond {
     void *first, *last; /* opaque */
 } weft_cond;
 
-/* Unlocks m, blocks until it is signalled, and locks m again before it returns: 0; or -ECANCELED or -ETIMEDOUT when the context that
-   the caller runs in ended (then too it has unlocked, let others run, and locked). Never wakes without a reason, but the condition
-   must be looked at again: another goroutine may have come first. Waiters are served first come, first served. */
+/* Unlocks m, blocks until it is signalled, and locks m again before it returns: 0; or -ECANCELED or -ETIMEDOUT when the
+   context that the caller runs in ended (then too it has unlocked, let others run, and locked). Never wakes without a
+   reason, but the condition must be looked at again: another goroutine may have come first. Waiters are served first come,
+   first served. */
 WEFT_API int weft_cond_wait(weft_cond *c, weft_mutex *m);
 /* The same, at most ns nanoseconds: -ETIMEDOUT. */
 WEFT_API int weft_cond_wait_timeout(weft_cond *c, weft_mutex *m, int64_t ns);
-/* Lets the longest-waiting one, or all, go. The mutex may be held or not. What happened before happens before the waits return. Never
-   block. */
+/* Lets the longest-waiting one, or all, go. The mutex may be held or not. What happened before happens before the waits
+   return. Never block. */
 WEFT_API void weft_cond_signal(weft_cond *c);
 WEFT_API void weft_cond_broadcast(weft_cond *c);
 
@@ -82,8 +83,8 @@ typedef struct weft_once {
     uint64_t state; /* opaque */
 } weft_once;
 
-/* Calls fn with its words at the first call of all; every call returns after fn has returned. A call from within fn deadlocks. When
-   fn panics or exits the goroutine, it counts as done. Blocks. */
+/* Calls fn with its words at the first call of all; every call returns after fn has returned. A call from within fn
+   deadlocks. When fn panics or exits the goroutine, it counts as done. Blocks. */
 WEFT_API void weft_once_do_(weft_once *once, const weft_site *site, weft_fn_ fn, const uintptr_t *words);
 
 /* ---- Semaphore, weighted ---- */
@@ -99,9 +100,10 @@ typedef struct weft_sem {
         .size = (n)                                                                                                         \
     }
 
-/* Takes n units (n >= 0), blocking until there are as many: 0; or -ECANCELED or -ETIMEDOUT, with nothing taken, when the context that
-   the caller runs in ended. First come, first served: one that wants much is not overtaken by those that want little. More than the
-   size can never be had and waits for the context's end. What happened before a release happens before the acquire that it allows. */
+/* Takes n units (n >= 0), blocking until there are as many: 0; or -ECANCELED or -ETIMEDOUT, with nothing taken, when the
+   context that the caller runs in ended. First come, first served: one that wants much is not overtaken by those that want
+   little. More than the size can never be had and waits for the context's end. What happened before a release happens before
+   the acquire that it allows. */
 WEFT_API int weft_sem_acquire(weft_sem *s, int64_t n);
 /* The same, at most ns nanoseconds: -ETIMEDOUT. */
 WEFT_API int weft_sem_acquire_timeout(weft_sem *s, int64_t n, int64_t ns);

@@ -1,8 +1,8 @@
 /* context.h — the switch between stacks: the contract of the assembly in x86_64/ and aarch64/.
 
-   A suspended context is one pointer: its stack pointer, below which its callee-saved registers, floating-point control words
-   and the address to go on at are stored (struct wi_saved). The switch leaves by an indirect jump and not by a return: a
-   return onto another stack always mispredicts. */
+   A suspended context is one pointer: its stack pointer, below which its callee-saved registers, floating-point control
+   words and the address to go on at are stored (struct wi_saved). The switch leaves by an indirect jump and not by a return:
+   a return onto another stack always mispredicts. */
 #ifndef WI_CONTEXT_H
 #define WI_CONTEXT_H
 

@@ -1,4 +1,5 @@
-/* unwind.c — nothing unwinds out of a goroutine: the personality routine of the frames of wi_invoke and wi_invoke_guarded. */
+/* unwind.c — nothing unwinds out of a goroutine: the personality routine of the frames of wi_invoke and
+   wi_invoke_guarded. */
 #include "arch/context.h"
 
 #include <unwind.h>

@@ -1,4 +1,5 @@
-/* rand.h — a small fast generator, for fairness and not for secrets. George Marsaglia, "Xorshift RNGs", J. Stat. Softw., 2003. */
+/* rand.h — a small fast generator, for fairness and not for secrets. George Marsaglia, "Xorshift RNGs", J. Stat. Softw.,
+   2003. */
 #ifndef WI_RAND_H
 #define WI_RAND_H
 

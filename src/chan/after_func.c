@@ -1,8 +1,9 @@
-/* after_func.c — weft_after_func: timers that start a goroutine. They have no channel, and so a lock of their own; everything else they
-   share with timer.c.
+/* after_func.c — weft_after_func: timers that start a goroutine. They have no channel, and so a lock of their own;
+   everything else they share with timer.c.
 
-   The goroutine runs in the context that the timer was made in: the record has a reference to it as long as it lives, for a reset may
-   make the function run again. A handle may be freed while the timer is pending: the pending alarm's reference keeps the record. */
+   The goroutine runs in the context that the timer was made in: the record has a reference to it as long as it lives, for a
+   reset may make the function run again. A handle may be freed while the timer is pending: the pending alarm's reference
+   keeps the record. */
 #include "chan/timer.h"
 
 #include "mem/slab.h"

@@ -1,8 +1,8 @@
 /* chan.c — channels: a lock, a buffer, a queue of waiting receivers and one of waiting senders.
 
    A value goes straight from the sender's stack to the receiver's when the other side waits. The one that completes a waiter
-   has copied, unlinked and unlocked before it lets the waiter go; after that nothing of waiter or channel is touched, so that
-   a receiver may free the channel before the sender's call has returned. */
+   has copied, unlinked and unlocked before it lets the waiter go; after that nothing of waiter or channel is touched, so
+   that a receiver may free the channel before the sender's call has returned. */
 #include "chan/chan.h"
 
 #include "mem/slab.h"

@@ -32,8 +32,8 @@ struct wi_waitq {
     struct wi_waiter *first, *last;
 };
 
-/* Who made the channel, gave it its buffer, and is told when the last reference to it has gone. That may be outside weft; nobody
-   waits on the channel then, and it is not the owner's any more: see timer.c. */
+/* Who made the channel, gave it its buffer, and is told when the last reference to it has gone. That may be outside weft;
+   nobody waits on the channel then, and it is not the owner's any more: see timer.c. */
 struct wi_chan_owner {
     void (*freed)(struct wi_chan_owner *owner);
 };
@@ -73,8 +73,8 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
     w->queue = NULL;
 }
 
-/* Takes the first waiter whose wait can still be ended off the queue; it is claimed then, and nothing of its goroutine is left
-   in the channel, which may be freed before the goroutine runs. */
+/* Takes the first waiter whose wait can still be ended off the queue; it is claimed then, and nothing of its goroutine is
+   left in the channel, which may be freed before the goroutine runs. */
 static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
 {
     for (struct wi_waiter *w; (w = q->first);) {
@@ -104,8 +104,8 @@ static inline void wi_chan_copy(void *to, const void *from, size_t size)
 /* What an operation under the lock came to. */
 enum wi_chan_result { WI_CHAN_DONE, WI_CHAN_CLOSED, WI_CHAN_WAIT };
 
-/* Sends or receives if that is possible now. *ended is a waiter whose operation that carried out, or NULL: to be completed by
-   wi_waiter_complete after unlocking. The lock is held. */
+/* Sends or receives if that is possible now. *ended is a waiter whose operation that carried out, or NULL: to be completed
+   by wi_waiter_complete after unlocking. The lock is held. */
 enum wi_chan_result wi_chan_send_locked(weft_chan_core *c, const void *value, struct wi_waiter **ended);
 enum wi_chan_result wi_chan_recv_locked(weft_chan_core *c, void *value, struct wi_waiter **ended);
 

@@ -2,9 +2,9 @@
 
    All channels are locked in the order of their addresses (select against select cannot deadlock, and two selects that pair
    with each other see one state); if an operation is possible it is carried out, the first possible one in a random order;
-   otherwise a waiter is queued on every channel, everything is unlocked, and the shared wait of waiter.h decides who ends it.
-   Afterwards the channels are locked again and what is left of the waiters unlinked, so that nothing outlives the call; but
-   not the winner's channel, which may have been freed meanwhile: its completer has unlinked all that was there. */
+   otherwise a waiter is queued on every channel, everything is unlocked, and the shared wait of waiter.h decides who ends
+   it. Afterwards the channels are locked again and what is left of the waiters unlinked, so that nothing outlives the call;
+   but not the winner's channel, which may have been freed meanwhile: its completer has unlinked all that was there. */
 #include "chan/chan.h"
 
 #include "base/rand.h"

@@ -1,5 +1,5 @@
-/* ticker.c — weft_ticker: a timer with a channel that arms itself again. The next tick is a period after the last one was due, not after
-   it was sent, so a ticker keeps its phase however late it is served; ticks that were missed are skipped. */
+/* ticker.c — weft_ticker: a timer with a channel that arms itself again. The next tick is a period after the last one was
+   due, not after it was sent, so a ticker keeps its phase however late it is served; ticks that were missed are skipped. */
 #include "chan/timer.h"
 
 struct weft_ticker {

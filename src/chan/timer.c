@@ -1,10 +1,10 @@
-/* timer.c — weft_timer and weft_after: channels on which the time is sent. What is common with tickers and with timers that call a
-   function: timer.h.
+/* timer.c — weft_timer and weft_after: channels on which the time is sent. What is common with tickers and with timers that
+   call a function: timer.h.
 
-   The channel is an ordinary one of capacity 1. That nothing stale is received after a stop or a reset, as in Go 1.23, needs one lock
-   for all of it, the channel's: stop and reset disarm the timer and empty the buffer under it, the alarm's call sends under it only
-   when the timer is armed. (Go gives the channel no buffer that can be seen, and lets a receive look at the clock; here a full
-   buffer can be seen by weft_chan_len.) */
+   The channel is an ordinary one of capacity 1. That nothing stale is received after a stop or a reset, as in Go 1.23, needs
+   one lock for all of it, the channel's: stop and reset disarm the timer and empty the buffer under it, the alarm's call
+   sends under it only when the timer is armed. (Go gives the channel no buffer that can be seen, and lets a receive look at
+   the clock; here a full buffer can be seen by weft_chan_len.) */
 #include "chan/timer.h"
 
 #include "mem/slab.h"

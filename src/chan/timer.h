@@ -1,15 +1,17 @@
-/* timer.h — the record behind weft_timer, weft_ticker and the channels of weft_after; for timer.c, ticker.c and after_func.c.
+/* timer.h — the record behind weft_timer, weft_ticker and the channels of weft_after; for timer.c, ticker.c and
+   after_func.c.
 
-   A timer is *armed* from when it is started until it has fired or was stopped; only under its lock does that change. Its alarm is
-   pending from the same moment until it is taken off the wheel, which needs other locks; the call comes still later. So between
-   "due" and "fired" a timer can be stopped, and started anew; the late call then finds it not armed, or armed for a time that has
-   not come:
+   A timer is *armed* from when it is started until it has fired or was stopped; only under its lock does that change. Its
+   alarm is pending from the same moment until it is taken off the wheel, which needs other locks; the call comes still
+   later. So between "due" and "fired" a timer can be stopped, and started anew; the late call then finds it not armed, or
+   armed for a time that has not come:
 
-     the call's now_ns was read before the alarm was taken off; that happened before a stop found the alarm not pending; the new
-     deadline is later than a time read after that (at least by 1 ns: arm_locked). So now_ns < deadline_ns, and the call does nothing.
+     the call's now_ns was read before the alarm was taken off; that happened before a stop found the alarm not pending; the
+     new deadline is later than a time read after that (at least by 1 ns: arm_locked). So now_ns < deadline_ns, and the call
+     does nothing.
 
-   References: one of the channel, which has it until it is freed (weft_timer_free frees the channel), or of the handle, when the timer
-   calls a function; and one for each start of the alarm, until it was stopped with true or its call is over. */
+   References: one of the channel, which has it until it is freed (weft_timer_free frees the channel), or of the handle, when
+   the timer calls a function; and one for each start of the alarm, until it was stopped with true or its call is over. */
 #ifndef WI_CHAN_TIMER_H
 #define WI_CHAN_TIMER_H
 

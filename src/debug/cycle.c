@@ -2,16 +2,17 @@
 
    Who waits for whom is known where a wait names an object and the object names a goroutine:
      a Mutex                  the goroutine or thread in its state, see sync/mutex.h
-     what goroutines join     (WaitGroup, group, future) every goroutine whose record has it as its join and that has not ended
-   Only those that are parked in such a wait can be in a cycle, and a wait for several goroutines is a wait for each of them. So the
-   rest of the program may run: nobody in a cycle can. (Unless somebody else unlocks a Mutex on behalf of the one that locked it,
-   which is rare enough to be looked at when it is reported.)
+     what goroutines join     (WaitGroup, group, future) every goroutine whose record has it as its join and that has not
+                              ended
+   Only those that are parked in such a wait can be in a cycle, and a wait for several goroutines is a wait for each of them.
+   So the rest of the program may run: nobody in a cycle can. (Unless somebody else unlocks a Mutex on behalf of the one that
+   locked it, which is rare enough to be looked at when it is reported.)
 
-   Goroutines are read while they run (snapshot.c). One look may put together what was never true at the same time; so a cycle is
-   looked at again after SETTLE_NS and counts when nobody in it has moved meanwhile and every Mutex in it has the same holder. A
-   Mutex is the program's memory and may be gone by the time it is read; the kernel reads it for us.
-   31 bits of an id stand for a goroutine; that two of the same bits, 2^31 goroutines apart, wait at the same time for each other's
-   Mutex is not considered. */
+   Goroutines are read while they run (snapshot.c). One look may put together what was never true at the same time; so a
+   cycle is looked at again after SETTLE_NS and counts when nobody in it has moved meanwhile and every Mutex in it has the
+   same holder. A Mutex is the program's memory and may be gone by the time it is read; the kernel reads it for us.
+   31 bits of an id stand for a goroutine; that two of the same bits, 2^31 goroutines apart, wait at the same time for each
+   other's Mutex is not considered. */
 #define _GNU_SOURCE 1 /* pipe2, qsort_r */
 #include "ctx/future.h"
 #include "debug/debug.h"

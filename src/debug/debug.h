@@ -34,8 +34,8 @@ const char *wi_wait_text(const struct wi_snapshot *snapshot, char *text, size_t 
 const char *wi_who(const struct wi_snapshot *snapshot, char *text, size_t size);
 
 /* ---- cycle.c ---- */
-/* Writes the cycles of goroutines that wait for each other; returns how many. sure: everything is known to stand still, and one look
-   is enough. */
+/* Writes the cycles of goroutines that wait for each other; returns how many. sure: everything is known to stand still, and
+   one look is enough. */
 int wi_cycles_print(int fd, bool sure);
 
 /* ---- deadlock.c: for the monitor, see hooks.h ---- */

@@ -1,16 +1,18 @@
 /* held.c — checked builds: a goroutine that waits while its thread holds a pthread mutex.
 
-   It may go on on another thread, where unlocking that mutex is undefined, and until then whoever wants the mutex blocks a whole
-   thread, perhaps the one that was to wake the goroutine. The wait goes on; every line that starts such goroutines is reported once.
+   It may go on on another thread, where unlocking that mutex is undefined, and until then whoever wants the mutex blocks a
+   whole thread, perhaps the one that was to wake the goroutine. The wait goes on; every line that starts such goroutines is
+   reported once.
 
-   The program's calls of pthread_mutex_lock, trylock and unlock come here first: a definition in the program, where a static weft
-   is, is found before libc's. They are counted for the goroutine that runs on the thread. What libc locks and unlocks inside
-   pthread_cond_wait does not pass here, and the count is right again when it returns. A timed lock is not counted; a mutex that
-   another thread unlocks leaves the count too high until its goroutine was reported or has ended. Nothing is ever refused or changed.
+   The program's calls of pthread_mutex_lock, trylock and unlock come here first: a definition in the program, where a static
+   weft is, is found before libc's. They are counted for the goroutine that runs on the thread. What libc locks and unlocks
+   inside pthread_cond_wait does not pass here, and the count is right again when it returns. A timed lock is not counted; a
+   mutex that another thread unlocks leaves the count too high until its goroutine was reported or has ended. Nothing is ever
+   refused or changed.
 
-   libc's functions are looked up before main or, when somebody is earlier, at the first call; dlsym does not lock by way of here. In
-   a program that is static as a whole their other names are linked. Without effect with the shared library, whose symbols are its own,
-   and left out with the sanitizers, which have these functions themselves. */
+   libc's functions are looked up before main or, when somebody is earlier, at the first call; dlsym does not lock by way of
+   here. In a program that is static as a whole their other names are linked. Without effect with the shared library, whose
+   symbols are its own, and left out with the sanitizers, which have these functions themselves. */
 #define _GNU_SOURCE 1 /* RTLD_NEXT */
 #include "debug/debug.h"
 #include "debug/unwind.h"

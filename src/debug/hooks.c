@@ -1,5 +1,5 @@
-/* hooks.c — the one table of calls from the scheduler upwards. That the scheduler refers to it makes a static link take in every
-   layer. */
+/* hooks.c — the one table of calls from the scheduler upwards. That the scheduler refers to it makes a static link take in
+   every layer. */
 #include "sched/hooks.h"
 
 #include "chan/chan.h"

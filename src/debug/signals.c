@@ -73,7 +73,8 @@ void wi_debug_main_started(void)
 
 static struct sigaction old_segv, old_bus; /* who handled faults before us */
 
-/* What the faulting thread asks the monitor to print: it has a stack and locks of its own; the fault may have hit anything. */
+/* What the faulting thread asks the monitor to print: it has a stack and locks of its own; the fault may have hit
+   anything. */
 static struct {
     _Atomic uint32_t claimed; /* by the first thread that faults */
     _Atomic uint32_t printed; /* futex */

@@ -1,8 +1,8 @@
 /* snapshot.c — reading goroutines while they run.
 
-   Nobody is stopped. Records and stacks are type-stable, so reading one that changes gives nonsense, not a fault; the state word,
-   which changes with every start and stop, tells: it is read before and after, and a snapshot during which it changed is thrown
-   away and taken again. */
+   Nobody is stopped. Records and stacks are type-stable, so reading one that changes gives nonsense, not a fault; the state
+   word, which changes with every start and stop, tells: it is read before and after, and a snapshot during which it changed
+   is thrown away and taken again. */
 #include "debug/debug.h"
 
 #include "ctx/future.h"

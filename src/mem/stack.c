@@ -15,10 +15,10 @@
    opened instead of reserving more; lock is held for moments. Order: open_lock, lock, chunks_lock.
 
    Pages go back when more stacks are hot than both keep_hot and the number in use: half of what a program held can come and
-   go without page faults, and one that had a big moment keeps some 1,000 stacks. They go back later, by wi_stack_trim, which the
-   monitor calls: those that were hot all the time between two looks WI_STACK_TRIM_NS apart. In the call that gives a stack back the
-   system call cost goroutines that end by the ten thousand a third of their time, and took pages from programs that start as
-   many again. */
+   go without page faults, and one that had a big moment keeps some 1,000 stacks. They go back later, by wi_stack_trim, which
+   the monitor calls: those that were hot all the time between two looks WI_STACK_TRIM_NS apart. In the call that gives a
+   stack back the system call cost goroutines that end by the ten thousand a third of their time, and took pages from
+   programs that start as many again. */
 #define _GNU_SOURCE
 #include "mem/stack.h"
 
@@ -393,8 +393,8 @@ static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
     wi_unlock(&pool->lock);
 }
 
-/* There is a surplus, and wi_stack_trim will see to it. Who gives stacks changes hot_count under the lock and then looks here; who
-   trims clears this and then looks at all pools again: one sees the other. */
+/* There is a surplus, and wi_stack_trim will see to it. Who gives stacks changes hot_count under the lock and then looks
+   here; who trims clears this and then looks at all pools again: one sees the other. */
 static _Atomic bool trimming;
 
 bool wi_stack_give(struct wi_stack *list)

@@ -29,11 +29,11 @@ struct wi_stack {                       /* [owner]: the goroutine that has the s
    guards: the limit of mappings), -EINVAL (more than WI_STACK_MAX_SIZE). Takes n = 1..64 at once, linked by next, or as many
    as it can; returns the first. */
 struct wi_stack *wi_stack_take(size_t size, unsigned n, int *error);
-/* Gives back a list of stacks of any classes. True: more are unused now than are worth keeping, and nobody knows yet: the caller
-   must have wi_stack_trim called, in some 100 ms. */
+/* Gives back a list of stacks of any classes. True: more are unused now than are worth keeping, and nobody knows yet: the
+   caller must have wi_stack_trim called, in some 100 ms. */
 bool wi_stack_give(struct wi_stack *list);
-/* Gives the pages of stacks that have stayed unused since the last call to the kernel, beyond what is worth keeping; for some
-   500 us. Returns when it is to be called again; INT64_MAX: when wi_stack_give says so. One caller at a time. */
+/* Gives the pages of stacks that have stayed unused since the last call to the kernel, beyond what is worth keeping; for
+   some 500 us. Returns when it is to be called again; INT64_MAX: when wi_stack_give says so. One caller at a time. */
 int64_t wi_stack_trim(int64_t now_ns);
 #define WI_STACK_TRIM_NS INT64_C(100000000) /* how long stacks stay unused before that */
 /* The top of the usable part: where a new frame starts; 64-byte aligned. */

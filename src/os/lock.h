@@ -1,7 +1,7 @@
 /* lock.h — weft's internal lock: spins a little, then sleeps on a futex.
 
-   Locking costs one locked instruction, unlocking none: unlock stores 0 and then looks whether somebody sleeps. The store and
-   that load can pass each other; a sleeper therefore announces itself, executes a heavy barrier, and looks again:
+   Locking costs one locked instruction, unlocking none: unlock stores 0 and then looks whether somebody sleeps. The store
+   and that load can pass each other; a sleeper therefore announces itself, executes a heavy barrier, and looks again:
 
      unlock:  locked = 0            sleeper:  sleepers++
               (light barrier)                 heavy barrier
@@ -9,8 +9,8 @@
                                               futex_wait(locked, 1)
 
    Either the sleeper sees the lock free or the unlocker sees the sleeper.
-   unlock touches the lock after it is free, so locks live only in memory that is never unmapped (slabs, globals); a lock in a
-   user's object would break "the atomic that lets others proceed is the last access". */
+   unlock touches the lock after it is free, so locks live only in memory that is never unmapped (slabs, globals); a lock in
+   a user's object would break "the atomic that lets others proceed is the last access". */
 #ifndef WI_LOCK_H
 #define WI_LOCK_H
 

@@ -78,7 +78,8 @@ static inline void wi_os_barrier_light(void)
 
 /* ---- the process and the machine (linux/proc.c) ---- */
 pid_t wi_os_tid(void);
-/* CPUs that the process may use: the affinity mask, limited by the cgroup's CPU quota (v2 and v1), rounded up, 1 at least. */
+/* CPUs that the process may use: the affinity mask, limited by the cgroup's CPU quota (v2 and v1), rounded up, 1 at
+   least. */
 int wi_os_cpus(void);
 /* The quota's part of that, read from files like /proc/self/cgroup and /proc/self/mountinfo; INT_MAX when there is none. */
 int wi_os_cgroup_cpus(const char *cgroups, const char *mounts);

@@ -1,7 +1,7 @@
 /* inject.h — queues that belong to no worker: first in, first out, under a lock, of any length, without memory.
 
-   wi_inject        pushed by foreign threads and threads without a worker, and with what overflows or is shared; workers look
-                    every WI_RUNQ_LOOK picks and when they have nothing else
+   wi_inject        pushed by foreign threads and threads without a worker, and with what overflows or is shared; workers
+                    look every WI_RUNQ_LOOK picks and when they have nothing else
    wi_blockers      goroutines that were last seen blocked in the kernel. A worker that runs one is likely to be lost for a
                     millisecond, so only workers that have nothing else, or that the monitor asks, take from it */
 #ifndef WI_INJECT_H

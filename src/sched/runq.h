@@ -1,6 +1,6 @@
-/* runq.h — a worker's run queue. Only the thread that owns the worker touches it, from inside weft; others read the counters.
-   So pushing and picking cost no locked instruction. How work gets to others: claim.h (taking the whole worker) and
-   wi_runq_share (the owner gives half away when asked).
+/* runq.h — a worker's run queue. Only the thread that owns the worker touches it, from inside weft; others read the
+   counters. So pushing and picking cost no locked instruction. How work gets to others: claim.h (taking the whole worker)
+   and wi_runq_share (the owner gives half away when asked).
 
    Three parts:
      next    the goroutine just made ready by the running one: runs next, so that two that talk to each other stay in cache;
@@ -120,7 +120,8 @@ static inline __attribute__((always_inline)) struct wi_goroutine *wi_runq_pick(s
     return g;
 }
 
-/* Moves half of both rings, the oldest, rounded up, to the inject queue; when they are empty, what is in next. Returns how many. */
+/* Moves half of both rings, the oldest, rounded up, to the inject queue; when they are empty, what is in next. Returns how
+   many. */
 unsigned wi_runq_share(struct wi_runq *q);
 
 #endif

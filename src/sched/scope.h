@@ -1,8 +1,9 @@
-/* scope.h — the chain of what a goroutine has to undo: locks to unlock, groups to join, deferred calls, newest first. Normally the
-   end of a block takes its record off the chain (weft_scope_leave_); a goroutine that exits or panics has them run by ctx/panic.c,
-   and its end those that are left. A record's undo is set to NULL before it is run: each runs once.
+/* scope.h — the chain of what a goroutine has to undo: locks to unlock, groups to join, deferred calls, newest first.
+   Normally the end of a block takes its record off the chain (weft_scope_leave_); a goroutine that exits or panics has them
+   run by ctx/panic.c, and its end those that are left. A record's undo is set to NULL before it is run: each runs once.
 
-   The chain belongs to its goroutine alone. Records of foreign threads are in no chain: nothing ends a thread but the thread. */
+   The chain belongs to its goroutine alone. Records of foreign threads are in no chain: nothing ends a thread but the
+   thread. */
 #ifndef WI_SCOPE_H
 #define WI_SCOPE_H
 

@@ -1,7 +1,7 @@
 /* waiter.h — the wait word: who may end a wait that more than one could end.
 
-   A wait on one object with one way to end needs no word: the waiter is found under the object's lock, which is held until the
-   waiter's stack is at rest (park.c), and whoever takes it off the queue has it alone. That is the *exclusive* mode; its
+   A wait on one object with one way to end needs no word: the waiter is found under the object's lock, which is held until
+   the waiter's stack is at rest (park.c), and whoever takes it off the queue has it alone. That is the *exclusive* mode; its
    ticket is 0.
 
    A wait that several may end (select, a timeout, an ended context) is *shared*. Its word, in the type-stable record:
@@ -65,8 +65,8 @@ static inline uint64_t wi_wait_ended_by(struct wi_goroutine *g)
     return wi_load_relaxed(&g->wait) & (WI_WAIT_BY_TIME | WI_WAIT_BY_CONTEXT);
 }
 
-/* The completer's last step. True: the waiter is at rest, and the caller must ready it. False: nothing of it may be touched any
-   more, its commit step sees DONE. */
+/* The completer's last step. True: the waiter is at rest, and the caller must ready it. False: nothing of it may be touched
+   any more, its commit step sees DONE. */
 static inline bool wi_wait_done(struct wi_goroutine *g, uint64_t ticket)
 {
     wi_perturb();

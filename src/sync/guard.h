@@ -1,8 +1,8 @@
 /* guard.h — locks for the queues in users' objects.
 
-   An object of the user may be freed as soon as somebody was let proceed, so it cannot hold a lock: an unlock looks at its lock
-   once more. The locks are here, in a table by the object's address; two objects may share one. Nobody holds two of them at a time,
-   and the object is not touched any more when its guard is unlocked after somebody was let proceed. */
+   An object of the user may be freed as soon as somebody was let proceed, so it cannot hold a lock: an unlock looks at its
+   lock once more. The locks are here, in a table by the object's address; two objects may share one. Nobody holds two of
+   them at a time, and the object is not touched any more when its guard is unlocked after somebody was let proceed. */
 #ifndef WI_GUARD_H
 #define WI_GUARD_H
 

@@ -6,9 +6,9 @@
      WAITERS   the queue is not empty
      STARVING  a waiter has waited for STARVING_NS: unlock hands the mutex to the first waiter, newcomers queue
 
-   !LOCKED implies !QUEUE, !STARVING and no holder. Only the holder of QUEUE changes WAITERS and STARVING, and while it is held nobody else
-   changes the word: lockers need !LOCKED, unlockers that see more than LOCKED need QUEUE. So the holder of both LOCKED and
-   QUEUE gives up both with one plain store, its last access to the mutex: after it the mutex may be freed.
+   !LOCKED implies !QUEUE, !STARVING and no holder. Only the holder of QUEUE changes WAITERS and STARVING, and while it is
+   held nobody else changes the word: lockers need !LOCKED, unlockers that see more than LOCKED need QUEUE. So the holder of
+   both LOCKED and QUEUE gives up both with one plain store, its last access to the mutex: after it the mutex may be freed.
    A waiter queues itself in its commit step, when its stack is at rest. */
 #include "sync/mutex.h"
 

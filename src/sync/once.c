@@ -2,9 +2,10 @@
 
      state = NEW, RUNNING or DONE << 32 | while RUNNING the number of the record that began to wait last, 0 for none
 
-   Whoever brings the state from NEW to RUNNING calls the function. Done is a record on its chain of what to undo, so that it comes
-   however the function ends: it returns, exits the goroutine, panics, or throws (this file is compiled with -fexceptions, and a
-   cleanup undoes the record). The swap to DONE takes the waiters with it: the last access to the Once. */
+   Whoever brings the state from NEW to RUNNING calls the function. Done is a record on its chain of what to undo, so that it
+   comes however the function ends: it returns, exits the goroutine, panics, or throws (this file is compiled with
+   -fexceptions, and a cleanup undoes the record). The swap to DONE takes the waiters with it: the last access to the
+   Once. */
 #include "arch/context.h"
 #include "sched/enter.h"
 #include "sched/scope.h"

@@ -5,26 +5,27 @@
        BLOCKED   a writer has the mutex or is the next to get it: readers that come now wait
        QUEUED    more writers wait: the unlock of this one goes the slow way
 
-   A reader comes and goes with one addition each; the flags that it sees then tell whether there is more to do. The rest is under
-   the object's guard:
+   A reader comes and goes with one addition each; the flags that it sees then tell whether there is more to do. The rest is
+   under the object's guard:
 
      departing   readers that the writer who set BLOCKED still waits for; the last of them hands it the mutex
      passes      readers that a writer's unlock admitted while they were between their addition and the guard
-     readers, writers   who waits, first come, first served; while departing is not 0 the first writer is the one that set BLOCKED
+     readers, writers   who waits, first come, first served; while departing is not 0 the first writer is the one that
+                        set BLOCKED
 
-   A writer's unlock admits all readers that have counted themselves by then, before the next writer: those that are queued are
-   woken, the others find a pass. (Which reader takes a pass does not matter: as many are let in as were counted.) The next writer
-   gets the mutex handed over; writers do not overtake each other.
+   A writer's unlock admits all readers that have counted themselves by then, before the next writer: those that are queued
+   are woken, the others find a pass. (Which reader takes a pass does not matter: as many are let in as were counted.) The
+   next writer gets the mutex handed over; writers do not overtake each other.
 
-   Invariants under the guard: a writer has the mutex == BLOCKED and departing == 0; QUEUED == a writer waits beside the one that set
-   BLOCKED; without BLOCKED nobody is queued.
-   While BLOCKED is set only the guard's holder lets anybody proceed, so everything else may be touched before that; the store that
-   clears BLOCKED is the last access to the mutex, and after it hands it over nobody who was let proceed runs before the guard is
-   free.
+   Invariants under the guard: a writer has the mutex == BLOCKED and departing == 0; QUEUED == a writer waits beside the one
+   that set BLOCKED; without BLOCKED nobody is queued.
+   While BLOCKED is set only the guard's holder lets anybody proceed, so everything else may be touched before that; the
+   store that clears BLOCKED is the last access to the mutex, and after it hands it over nobody who was let proceed runs
+   before the guard is free.
 
-   Rejected: a Mutex among the writers, as Go has it: a writer's unlock would touch it after readers were let in, who may free it.
-   Spinning before a wait: on two workers, with eight goroutines and one write in ten, an operation took five times as long, because
-   everybody met everybody else again at once. */
+   Rejected: a Mutex among the writers, as Go has it: a writer's unlock would touch it after readers were let in, who may
+   free it. Spinning before a wait: on two workers, with eight goroutines and one write in ten, an operation took five times
+   as long, because everybody met everybody else again at once. */
 #include "sched/enter.h"
 #include "sched/waiter.h"
 #include "sync/guard.h"
@@ -156,8 +157,8 @@ bool weft_try_wlock(weft_rwmutex *m)
     return WI_LIKELY(try_wlock(m)) || wi_try_failed();
 }
 
-/* Admits all readers that are counted, queued of whom are in the queue that the caller has taken, and puts the first writer behind
-   them. Returns the writer when it has the mutex at once. The guard is held. */
+/* Admits all readers that are counted, queued of whom are in the queue that the caller has taken, and puts the first writer
+   behind them. Returns the writer when it has the mutex at once. The guard is held. */
 static struct wi_in_line *hand_over(weft_rwmutex *m, uint32_t queued)
 {
     struct wi_in_line *writer = m->writers;

@@ -2,10 +2,10 @@
 
      state = count << 32 | number of the record that began to wait last, 0 for none
 
-   The waiters form a chain of numbers through structs on their stacks. A waiter publishes itself by a compare-and-swap in its
-   commit step, that is when its stack is at rest, so whoever takes the chain may ready it at once.
-   The add that brings the count to 0 takes the chain with it, by one compare-and-swap to 0: its last access to the WaitGroup,
-   which any waiter, or a newcomer that sees the count at 0, may free from then on. */
+   The waiters form a chain of numbers through structs on their stacks. A waiter publishes itself by a compare-and-swap in
+   its commit step, that is when its stack is at rest, so whoever takes the chain may ready it at once.
+   The add that brings the count to 0 takes the chain with it, by one compare-and-swap to 0: its last access to the
+   WaitGroup, which any waiter, or a newcomer that sees the count at 0, may free from then on. */
 #include "sync/waitgroup.h"
 
 #include "sched/enter.h"

@@ -1,14 +1,14 @@
-/* timeout.c — the timers of each worker: a wheel under a lock, so that anybody may stop a timer and anybody may run what is due
-   when the worker's own thread does not. A timer is started on the worker of the thread that waits; by a thread without one,
-   on worker 0.
+/* timeout.c — the timers of each worker: a wheel under a lock, so that anybody may stop a timer and anybody may run what is
+   due when the worker's own thread does not. A timer is started on the worker of the thread that waits; by a thread without
+   one, on worker 0.
 
-   w->timer_next_ns, stored under the lock, is the wheel's next time or an earlier one; INT64_MAX when the wheel is empty. Whoever adds
-   an earlier timer makes sure that somebody looks in time (wi_guard_timers; a goroutine that is about to wait leaves that to its
-   thread, which does so before it runs the next).
+   w->timer_next_ns, stored under the lock, is the wheel's next time or an earlier one; INT64_MAX when the wheel is empty.
+   Whoever adds an earlier timer makes sure that somebody looks in time (wi_guard_timers; a goroutine that is about to wait
+   leaves that to its thread, which does so before it runs the next).
 
    An alarm that is due is taken off under the lock and called after it. The last access to it under the lock makes its owner
-   NULL: who sees that may start it again, also before the call has come. So a stop that comes too late takes no lock, and does
-   not look at a runtime that may have ended. */
+   NULL: who sees that may start it again, also before the call has come. So a stop that comes too late takes no lock, and
+   does not look at a runtime that may have ended. */
 #include "timer/timeout.h"
 
 #include "weft/time.h"
@@ -99,8 +99,8 @@ static bool add(struct wi_timers *set, struct wi_timer *timer, int64_t deadline_
     return wi_load_relaxed(&set->worker->timer_next_ns) < before_ns;
 }
 
-/* Takes the timer off; false when it was not pending. A next time that is too early now costs a look in vain, one that says that there is
-   a timer when there is none would hide a deadlock. The lock is held. */
+/* Takes the timer off; false when it was not pending. A next time that is too early now costs a look in vain, one that says
+   that there is a timer when there is none would hide a deadlock. The lock is held. */
 static bool drop(struct wi_timers *set, struct wi_timer *timer)
 {
     if (!wi_wheel_remove(&set->wheel, timer))
@@ -167,8 +167,9 @@ void wi_alarm_start(struct wi_thread *t, struct wi_alarm *alarm, int64_t deadlin
     wi_store_relaxed(&alarm->owner, set);
     bool next = add(set, &alarm->timer, deadline_ns, now_ns);
     wi_unlock(&set->lock); /* from here on the alarm may be gone */
+    /* Also for our own worker: the caller goes on, for who knows how long. The scheduler looks anyway. */
     if (next && (t->current || t->kind == WI_THREAD_FOREIGN))
-        wi_guard_timers(); /* also for our own worker: the caller goes on, for who knows how long. The scheduler looks anyway */
+        wi_guard_timers();
 }
 
 bool wi_alarm_stop(struct wi_alarm *alarm)

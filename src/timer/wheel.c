@@ -3,8 +3,8 @@
    Time is cut into ticks of 2^20 ns, about a millisecond. Seen as digits to the base 64, a timer's tick first differs from
    now_tick in some digit: that is its level, and its own digit there is its slot. So within a level the slots come in order,
    everything in a level is due before everything in the next, and what now_tick passes on its way to the first occupied slot
-   changes nobody's place. The last level is a ring: it holds all that differs in its digit or above, and what is further away
-   than the ring is long (two years) stays in its slot for another turn when the slot is sorted.
+   changes nobody's place. The last level is a ring: it holds all that differs in its digit or above, and what is further
+   away than the ring is long (two years) stays in its slot for another turn when the slot is sorted.
 
    Invariants: a timer in the wheel has a tick > now_tick, one in the heap a tick <= now_tick, so all of the heap is due
    before all of the wheel. occupied has exactly the bits of the slots that are not empty. */

@@ -1,9 +1,9 @@
 /* wheel.h — pending timers of one worker: a hierarchical timing wheel for the far ones, a pairing heap for the near ones.
 
-   Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987; Fredman, Sedgewick, Sleator and Tarjan, "The Pairing
-   Heap", Algorithmica 1986. Most timers are timeouts that are stopped long before they are due: in the wheel, start and stop
-   are O(1) list operations. What comes within one level-0 slot of being due moves to the heap, which orders it to the
-   nanosecond. Both are intrusive: starting a timer never allocates and never fails. The caller locks. */
+   Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987; Fredman, Sedgewick, Sleator and Tarjan, "The
+   Pairing Heap", Algorithmica 1986. Most timers are timeouts that are stopped long before they are due: in the wheel, start
+   and stop are O(1) list operations. What comes within one level-0 slot of being due moves to the heap, which orders it to
+   the nanosecond. Both are intrusive: starting a timer never allocates and never fails. The caller locks. */
 #ifndef WI_WHEEL_H
 #define WI_WHEEL_H
 

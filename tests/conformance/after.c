@@ -1,5 +1,5 @@
-/* after.c — weft_after_func and weft_after: what Go's sleep_test.go checks, under its names, and what is weft's own. Nothing may ever
-   come early; how late it may come is generous, for the machine may be busy. */
+/* after.c — weft_after_func and weft_after: what Go's sleep_test.go checks, under its names, and what is weft's own. Nothing
+   may ever come early; how late it may come is generous, for the machine may be busy. */
 #include "timers.h"
 
 typedef weft_chan(int) int_chan;

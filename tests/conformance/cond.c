@@ -1,5 +1,5 @@
-/* cond.c — what Go's sync package checks of Cond, by its names, with foreign threads mixed in; then a Cond that vanishes once its
-   last waiter may go. Waits that time or a context ends are in cond_ends.c.
+/* cond.c — what Go's sync package checks of Cond, by its names, with foreign threads mixed in; then a Cond that vanishes
+   once its last waiter may go. Waits that time or a context ends are in cond_ends.c.
 
    Not here: CondCopy, which checks that Go notices a copy; a weft_cond that nobody waits on may be copied. */
 #include "../workload.h"

@@ -1,5 +1,5 @@
-/* cond_ends.c — waits for a Cond that time or a context ends, against each other and against signals: none is lost, and who gave up
-   is out of the queue. What Go's sync package checks is in cond.c. */
+/* cond_ends.c — waits for a Cond that time or a context ends, against each other and against signals: none is lost, and who
+   gave up is out of the queue. What Go's sync package checks is in cond.c. */
 #include "../workload.h"
 #include <weft.h>
 

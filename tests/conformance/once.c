@@ -1,5 +1,5 @@
-/* once.c — what Go's sync package checks of Once, OnceFunc and OnceValue (in C: weft_once_do with a static value), with foreign
-   threads mixed in. */
+/* once.c — what Go's sync package checks of Once, OnceFunc and OnceValue (in C: weft_once_do with a static value), with
+   foreign threads mixed in. */
 #include "../workload.h"
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* rwmutex.c — what Go's sync package checks of RWMutex, with foreign threads mixed in, and what is promised beyond it: who comes
-   before whom, that neither side starves, and that the mutex may be unmapped by whoever a call let proceed. Scoped locks of all
-   kinds too. Misuse that is fatal is in tests/death/misuse.c.
+/* rwmutex.c — what Go's sync package checks of RWMutex, with foreign threads mixed in, and what is promised beyond it: who
+   comes before whom, that neither side starves, and that the mutex may be unmapped by whoever a call let proceed. Scoped
+   locks of all kinds too. Misuse that is fatal is in tests/death/misuse.c.
 
    Not here: RLocker, which C has no interface for. */
 #define _GNU_SOURCE 1 /* memfd_create */
@@ -257,7 +257,8 @@ TEST_BOTH(PendingWriterBlocksNewReaders)
     check_free(&o.mutex);
 }
 
-/* At a writer's unlock all readers that wait come before the next writer, however long that one has waited; writers come in turn. */
+/* At a writer's unlock all readers that wait come before the next writer, however long that one has waited; writers come in
+   turn. */
 TEST_BOTH(ReadersBetweenWriters)
 {
     struct order o = {0};
@@ -276,8 +277,8 @@ TEST_BOTH(ReadersBetweenWriters)
     check_free(&o.mutex);
 }
 
-/* What one writer wrote is what the readers see that it lets in, and what they did is over when the next writer comes: plain memory is
-   enough, and TSan agrees (RWMutex above checks the same under contention). */
+/* What one writer wrote is what the readers see that it lets in, and what they did is over when the next writer comes: plain
+   memory is enough, and TSan agrees (RWMutex above checks the same under contention). */
 static void write_then_unlock(weft_rwmutex *m, int *plain, int value)
 {
     weft_wlock(m);

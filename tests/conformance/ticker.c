@@ -1,5 +1,6 @@
-/* ticker.c — tickers, what Go's tick_test.go checks, under its names, and what is weft's own; and timers and tickers together: in select, on
-   threads that weft did not start, across the end of the runtime. Nothing may ever come early; how late it may come is generous. */
+/* ticker.c — tickers, what Go's tick_test.go checks, under its names, and what is weft's own; and timers and tickers
+   together: in select, on threads that weft did not start, across the end of the runtime. Nothing may ever come early; how
+   late it may come is generous. */
 #include "timers.h"
 
 #include <pthread.h>

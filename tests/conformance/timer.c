@@ -1,5 +1,5 @@
-/* timer.c — weft_timer: what Go's sleep_test.go and tick_test.go check, under their names, and what is weft's own. Nothing may ever come
-   early; how late it may come is generous, for the machine may be busy. */
+/* timer.c — weft_timer: what Go's sleep_test.go and tick_test.go check, under their names, and what is weft's own. Nothing
+   may ever come early; how late it may come is generous, for the machine may be busy. */
 #include "timers.h"
 
 /* ---- stop and reset ---- */

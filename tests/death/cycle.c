@@ -1,4 +1,5 @@
-/* cycle.c — deadlocks among some goroutines while others run (weft_deadlocks), and the cycles in the report of a deadlock of all. */
+/* cycle.c — deadlocks among some goroutines while others run (weft_deadlocks), and the cycles in the report of a deadlock of
+   all. */
 #include "death.h"
 #include <pthread.h>
 

@@ -1,5 +1,5 @@
-/* timer.c — misuse of tickers, and what a timer means for the deadlock report: one that will fire is hope, one that was stopped or never
-   comes is not. */
+/* timer.c — misuse of tickers, and what a timer means for the deadlock report: one that will fire is hope, one that was
+   stopped or never comes is not. */
 #include "death.h"
 
 typedef weft_chan(int64_t) time_chan;

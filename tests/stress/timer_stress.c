@@ -1,5 +1,6 @@
-/* timer_stress.c — timers that many goroutines and a few threads start, stop, reset, receive from and free at random times. The books are
-   exact: every start ends in a receive or a call, or in a stop or reset that says so; never in both, never in neither. */
+/* timer_stress.c — timers that many goroutines and a few threads start, stop, reset, receive from and free at random times.
+   The books are exact: every start ends in a receive or a call, or in a stop or reset that says so; never in both, never in
+   neither. */
 #include <weft.h>
 
 #include <errno.h>

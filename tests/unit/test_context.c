@@ -18,8 +18,8 @@ struct side {
 };
 
 static struct side home, other; /* the thread's own stack, and the one that most tests switch to */
-/* gcc assumes that inlined assembly does not touch variables of which nobody took the address, whatever it clobbers: so these
-   are volatile, and functions that switch hide it from their callers. */
+/* gcc assumes that inlined assembly does not touch variables of which nobody took the address, whatever it clobbers: so
+   these are volatile, and functions that switch hide it from their callers. */
 #if defined(__clang__)
 #define SWITCHES __attribute__((noinline))
 #else

@@ -4,7 +4,8 @@
 
         .text
 
-/* Where a context that wi_context_make made begins: entry and its argument are on the stack. No caller: unwinding ends here. */
+/* Where a context that wi_context_make made begins: entry and its argument are on the stack. No caller: unwinding ends
+   here. */
         .globl  wi_context_start
         .hidden wi_context_start
         .type   wi_context_start, @function

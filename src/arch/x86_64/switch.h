@@ -1,15 +1,15 @@
 /* switch.h — the switch between stacks on x86-64, System V ABI, inlined into its few callers. Contract: ../context.h.
 
-   Inlined, because a call would push a return address that no return ever pops: on the other side every return of the way out
-   would then be predicted one frame off, some 5 ns each. And so that the compiler, which is told that all registers change,
-   saves just those that are alive.
+   Inlined, because a call would push a return address that no return ever pops: on the other side every return of the way
+   out would then be predicted one frame off, some 5 ns each. And so that the compiler, which is told that all registers
+   change, saves just those that are alive.
    Of MXCSR only the control bits belong to a context; the sticky exception flags differ all the time and are not compared.
    Writing MXCSR or the x87 control word costs more than the rest of the switch together and hardly ever changes anything, so
    each is loaded only when it differs from the one just saved.
-   A compiler may keep a static variable whose address nobody takes in a register across it: it cannot know that the assembly runs
-   other code of the same file. Files that switch keep no such variables.
-   The stack pointer skips the red zone. Unwinding through a caller goes by its frame pointer, so what is pushed here needs no
-   unwind rules. */
+   A compiler may keep a static variable whose address nobody takes in a register across it: it cannot know that the assembly
+   runs other code of the same file. Files that switch keep no such variables.
+   The stack pointer skips the red zone. Unwinding through a caller goes by its frame pointer, so what is pushed here needs
+   no unwind rules. */
 #ifndef WI_SWITCH_H
 #define WI_SWITCH_H
 
