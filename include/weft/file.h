@@ -1,7 +1,7 @@
 /* weft/file.h — files, and calls that block in the kernel.
 
    Files are never "not ready", so these calls hand the work to the kernel (io_uring) or, where it is not to be had, to a thread that
-   holds no worker; with the same results. What the page cache has is done at once. All block, may be made from any thread, and
+   holds no worker; with the same results. What the page cache has or takes is done at once. All block, may be made from any thread, and
    return negative errnos. A context that ends does not end them: a transfer cannot be taken back. */
 #ifndef WEFT_FILE_H
 #define WEFT_FILE_H
@@ -34,7 +34,7 @@ typedef struct weft_entry {
     const char *name; /* the last part of it */
     int depth;        /* 0: the root itself */
     int type;         /* DT_DIR, DT_REG, DT_LNK ... of dirent.h */
-    int error;        /* 0; or why it could not be looked at, or, as a directory, not be read: a negative errno */
+    int error; /* 0; or a negative errno: why it could not be looked at. A directory that cannot be read is given a second time */
 } weft_entry;
 /* A walk over root and everything below: directories before what is in them, names in byte order, symbolic links not followed.
    NULL: no memory. Never blocks. */
@@ -62,7 +62,9 @@ WEFT_END_DECLS_
 /* clang-format off */
 #define WEFT_BLOCKING_(...) WEFT_BLOCKING2_(__VA_ARGS__)
 #define WEFT_BLOCKING2_(fn, count, args, nulls, words)                                                                      \
-    ((__typeof__((fn)args))WEFT_CALL3_(weft_blocking_, WEFT_RETURNS_WORD_, , NULL, fn, count, args, nulls, words))
+    ((__typeof__((fn)args))(WEFT_CALL3_(weft_blocking_, WEFT_RETURNS_WORD_, , NULL, fn, count, args, nulls, words) &        \
+                            __builtin_choose_expr(__builtin_types_compatible_p(__typeof__((fn)args), _Bool),                \
+                                                  (uintptr_t)0xff /* the rest is not defined */, UINTPTR_MAX)))
 /* clang-format on */
 
 #endif /* !__cplusplus */

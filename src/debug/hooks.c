@@ -8,6 +8,7 @@
 #include "ctx/future.h"
 #include "ctx/panic.h"
 #include "debug/debug.h"
+#include "io/file.h"
 #include "io/poller.h"
 #include "io/resolve.h"
 #include "sync/guard.h"
@@ -20,10 +21,17 @@ static void stop_timers(void)
     wi_after_funcs_stop();
 }
 
+static void stop_poller(void)
+{
+    wi_poller_stop();
+    wi_files_stop();
+}
+
 static void forget(void)
 {
     wi_timers_forget();
     wi_poller_forget();
+    wi_files_forget();
     wi_resolve_forget();
     wi_chans_forget();
     wi_chan_timers_forget();
@@ -48,7 +56,7 @@ const struct wi_hooks wi_hooks = {
     .timers_freeze = wi_timers_freeze,
     .poll = wi_poller_poll,
     .poll_interrupt = wi_poller_interrupt,
-    .poll_stop = wi_poller_stop,
+    .poll_stop = stop_poller,
     .ending = wi_scopes_ending,
     .thread_ending = wi_locals_destroy,
     .context_free = wi_ctx_freed,

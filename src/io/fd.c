@@ -24,6 +24,7 @@
 #define _GNU_SOURCE 1 /* POLLRDHUP */
 #include "io/fd.h"
 
+#include "io/transfer.h"
 #include "sync/queue.h"
 #include "timer/timeout.h"
 #include "weft/io.h"
@@ -167,7 +168,9 @@ static void make_fresh(struct wi_fd *f, enum wi_fd_kind kind)
 static int finish_close(struct wi_fd *f, int fd)
 {
     wi_perturb();
-    int result = close(fd) == 0 || errno == EINTR ? 0 : -errno; /* on Linux it is closed whatever close says */
+    int result = wi_close(fd);
+    if (result == -EINTR)
+        result = 0; /* on Linux it is closed whatever close says */
     wi_lock(&f->lock);
     make_fresh(f, WI_FD_UNKNOWN);
     struct closer *closer = f->closer;
@@ -387,6 +390,8 @@ ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt
 {
     enum wi_fd_kind kind = wi_fd_kind(f, fd);
     for (bool waited = false;; waited = true) {
+        if (WI_UNLIKELY(wi_load_relaxed(&f->state) & CLOSING)) /* for operations of several attempts, that may never wait */
+            return -EBADF;
         if (is_past(wi_load_relaxed(&f->deadline_ns[side])))
             return -ETIMEDOUT;
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
@@ -521,12 +526,10 @@ int weft_wait_fd(int fd, int events)
         wi_add_acq_rel(&f->either, 1); /* before the look: an edge after it must count */
     for (;;) {
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
-        struct pollfd look = {.fd = fd, .events = (short)events};
-        result = poll(&look, 1, 0);
-        if (result < 0 && (result = -errno) == -EINTR)
+        if ((result = wi_look(fd, events)) == -EINTR)
             continue;
-        if (result > 0)
-            result = look.revents & POLLNVAL ? -EBADF : look.revents;
+        if (result > 0 && (result & POLLNVAL))
+            result = -EBADF;
         if (result != 0)
             break;
         if (is_past(wi_load_relaxed(&f->deadline_ns[side]))) {

@@ -11,4 +11,8 @@
    waits. Bytes, or a negative errno. Outside weft; blocks. */
 ssize_t wi_file_transfer(int fd, bool writes, const struct iovec *parts, int n, int64_t offset);
 
+/* For hooks.h. */
+void wi_files_stop(void);
+void wi_files_forget(void);
+
 #endif

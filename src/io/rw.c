@@ -6,6 +6,7 @@
 #define _GNU_SOURCE 1 /* preadv2 */
 #include "io/fd.h"
 #include "io/file.h"
+#include "io/transfer.h"
 #include "weft/io.h"
 
 #include <signal.h>
@@ -32,9 +33,8 @@ static inline bool no_wait_unknown(ssize_t result)
 /* Whether a call would block, as far as can be seen: -EAGAIN. */
 static ssize_t look(int fd, short events)
 {
-    struct pollfd look = {.fd = fd, .events = events};
-    int n = poll(&look, 1, 0);
-    return n > 0 ? 0 : n == 0 ? -EAGAIN : -errno;
+    int there = wi_look(fd, events);
+    return there > 0 ? 0 : there == 0 ? -EAGAIN : there;
 }
 
 /* ---- SIGPIPE ----
@@ -78,7 +78,7 @@ static ssize_t try_readv(enum wi_fd_kind kind, int fd, void *argument)
     const struct transfer *transfer = argument;
     if (is_socket(kind)) {
         if (WI_LIKELY(transfer->n == 1))
-            return result_of(recv(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT));
+            return wi_recv(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT);
         struct msghdr message = {.msg_iov = (struct iovec *)transfer->parts, .msg_iovlen = (size_t)transfer->n};
         return result_of(recvmsg(fd, &message, MSG_DONTWAIT));
     }
@@ -96,7 +96,7 @@ static ssize_t try_writev(enum wi_fd_kind kind, int fd, void *argument)
     const struct transfer *transfer = argument;
     if (is_socket(kind)) {
         if (WI_LIKELY(transfer->n == 1))
-            return result_of(send(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL));
+            return wi_send(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
         struct msghdr message = {.msg_iov = (struct iovec *)transfer->parts, .msg_iovlen = (size_t)transfer->n};
         return result_of(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
     }
@@ -119,6 +119,14 @@ static size_t size_of(const struct iovec *parts, int n)
     return size;
 }
 
+static ssize_t transfer_begun(struct wi_fd *f, int fd, enum wi_side side, const struct iovec *parts, int n)
+{
+    if (WI_UNLIKELY(wi_fd_kind(f, fd) == WI_FD_FILE))
+        return wi_file_transfer(fd, side == WI_WRITES, parts, n, -1);
+    struct transfer it = {parts, n};
+    return wi_fd_do_begun(f, fd, side, side == WI_READS ? try_readv : try_writev, &it, size_of(parts, n));
+}
+
 static ssize_t transfer(int fd, enum wi_side side, const struct iovec *parts, int n)
 {
     int error;
@@ -127,16 +135,27 @@ static ssize_t transfer(int fd, enum wi_side side, const struct iovec *parts, in
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
         return error;
-    enum wi_fd_kind kind = wi_fd_kind(f, fd);
-    ssize_t result;
-    if (WI_UNLIKELY(kind == WI_FD_FILE)) {
-        result = wi_file_transfer(fd, side == WI_WRITES, parts, n, -1);
-    } else {
-        struct transfer it = {parts, n};
-        result = wi_fd_do_begun(f, fd, side, side == WI_READS ? try_readv : try_writev, &it, size_of(parts, n));
-    }
+    ssize_t result = transfer_begun(f, fd, side, parts, n);
     wi_fd_end(f, fd);
     return result;
+}
+
+/* All of size, unless the end comes first; one operation, so that a close in the middle ends it. */
+static ssize_t transfer_all(int fd, enum wi_side side, char *buffer, size_t size)
+{
+    int error;
+    struct wi_fd *f = wi_fd_begin(fd, &error);
+    if (!f)
+        return error;
+    size_t done = 0;
+    ssize_t n;
+    do {
+        n = transfer_begun(f, fd, side, &(struct iovec){buffer + done, size - done}, 1);
+        if (n > 0)
+            done += (size_t)n;
+    } while (n > 0 && done < size);
+    wi_fd_end(f, fd);
+    return n < 0 ? n : (ssize_t)done;
 }
 
 ssize_t weft_read(int fd, void *buffer, size_t size)
@@ -161,28 +180,12 @@ ssize_t weft_writev(int fd, const struct iovec *parts, int n)
 
 ssize_t weft_read_full(int fd, void *buffer, size_t size)
 {
-    size_t done = 0;
-    while (done < size) {
-        ssize_t n = weft_read(fd, (char *)buffer + done, size - done);
-        if (n < 0)
-            return n;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
+    return transfer_all(fd, WI_READS, buffer, size);
 }
 
 ssize_t weft_write_all(int fd, const void *buffer, size_t size)
 {
-    size_t done = 0;
-    do {
-        ssize_t n = weft_write(fd, (const char *)buffer + done, size - done);
-        if (n < 0)
-            return n;
-        done += (size_t)n;
-    } while (done < size);
-    return (ssize_t)done;
+    return transfer_all(fd, WI_WRITES, (char *)buffer, size);
 }
 
 /* ---- messages ---- */

@@ -60,6 +60,25 @@ int wi_os_epoll_add(int epoll, int fd, uint32_t events, uint64_t key);
    most n; 0: none came; -EINTR. */
 int wi_os_epoll_wait(int epoll, struct epoll_event *events, int n, int64_t deadline_ns);
 
+/* ---- io_uring (linux/uring.c) ---- */
+/* One ring for the process: transfers and syncs of files that the kernel does while the caller goes on. */
+enum wi_uring_operation { WI_URING_READ, WI_URING_WRITE, WI_URING_FSYNC, WI_URING_FDATASYNC };
+struct wi_uring_done {
+    void *user;
+    int result; /* as of the system call; -ECANCELED, -EINTR: it was not done, because the thread that submitted it has ended */
+};
+/* Makes the ring; one thread at a time. Its descriptor, which is readable when there are completions; or a negative errno: there is no
+   ring, or the environment variable WEFT_URING is 0. */
+int wi_os_uring_open(void);
+/* Hands a request over. The parts (of a transfer; their array, too, unless n is 1) stay valid until it is done. 0; or a negative errno, and
+   then the kernel does not have it: -EAGAIN and -EBUSY pass. */
+int wi_os_uring_submit(enum wi_uring_operation operation, int fd, const struct iovec *parts, unsigned n, int64_t offset,
+                       void *user);
+/* Takes up to n completions; 0: there are none. */
+unsigned wi_os_uring_take(struct wi_uring_done *done, unsigned n);
+/* At the end, or in a forked child: nobody uses it any more. */
+void wi_os_uring_close(void);
+
 /* ---- memory barrier in all threads (linux/membarrier.c) ---- */
 /* Registers the process; false where the kernel refuses, and then the light side must be a real fence. To be called before
    a second thread uses anything that has a light side. */

@@ -5,7 +5,7 @@
      taken        the monitor finds T blocked or hogging:     OWNED(T) -> ASKED -> OWNED(other)   (wi_take)
      swapped      an idle thread with a worker finds T busy in user code with work queued: takes T's worker and leaves its
                   own, empty, one in exchange                                              (wi_swap_workers)
-     given        by its own thread, from inside                                           (wi_hand_off, wi_release_worker)
+     given        by its own thread, from inside                              (wi_hand_off, wi_detach, wi_release_worker)
      got          by a thread without one: OWNED from the idle list                        (wi_reattach, idle.c)
    A thread that lost its worker in user code runs on; it notices at its next call. */
 #include "base/perturb.h"
@@ -112,6 +112,46 @@ void wi_release_worker_locked(struct wi_thread *t)
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_store_relaxed(&t->worker, NULL);
     make_idle(w);
+}
+
+/* Work that an idle worker should see to. Runs after a heavy barrier. */
+static bool work_visible(void)
+{
+    if (wi_load_acquire(&wi_inject.count) || wi_load_acquire(&wi_blockers.count))
+        return true;
+    for (unsigned i = 0; i < wi_sched.procs; i++) {
+        struct wi_worker *w = &wi_sched.workers[i];
+        if (wi_ring_length(&w->runq.woken) + wi_ring_length(&w->runq.fresh) > 0)
+            return true;
+        if (wi_load_relaxed(&w->runq.next) && !WI_CLAIM_IS_OWNED(wi_load_relaxed(&w->claim)))
+            return true;
+    }
+    return false;
+}
+
+/* As a thread that goes idle (idle.c): publishes the worker, then looks whether somebody has missed it. Where no thread can be made what
+   is queued waits for this one to come back; so it would if the worker were kept. */
+bool wi_detach(struct wi_thread *t)
+{
+    wi_lock(&wi_sched.lock);
+    if (wi_load_relaxed(&wi_sched.n_blocked) >= WI_DETACHED_MAX) {
+        wi_unlock(&wi_sched.lock);
+        return false;
+    }
+    wi_release_worker_locked(t);
+    wi_set_detached(t, WI_DETACHED_BLOCKED);
+    struct wi_thread *homesick = wi_pop_homesick();
+    struct wi_worker *w = homesick ? wi_pop_idle_worker() : NULL;
+    wi_unlock(&wi_sched.lock);
+    if (homesick)
+        wi_assign(w, homesick);
+    wi_perturb();
+    wi_os_barrier_heavy(); /* pairs with the light barriers of pushers and of timer inserts */
+    if (work_visible())
+        wi_wake_one();
+    wi_guard_timers();
+    wi_guard_poller();
+    return true;
 }
 
 bool wi_reattach(struct wi_thread *t)

@@ -152,6 +152,8 @@ bool wi_take(struct wi_worker *w, struct wi_thread *victim, struct wi_thread *ta
 bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread *victim);
 /* Gives t's worker to another thread, which is woken or made: false when there is none, and t keeps it. */
 bool wi_hand_off(struct wi_thread *t, enum wi_detached why);
+/* Gives up t's worker before its goroutine blocks, to whoever has something to do. False: too many do so already, and t keeps it. */
+bool wi_detach(struct wi_thread *t);
 /* Puts t's worker in the idle list. wi_sched.lock is held. */
 void wi_release_worker_locked(struct wi_thread *t);
 /* A thread without a worker that runs a goroutine tries to get an idle one. */
