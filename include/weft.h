@@ -13,5 +13,7 @@
 #include "weft/io.h"
 #include "weft/net.h"
 #include "weft/file.h"
+#include "weft/signal.h"
+#include "weft/process.h"
 #include "weft/debug.h"
 #endif

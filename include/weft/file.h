@@ -1,7 +1,7 @@
 /* weft/file.h — files, and calls that block in the kernel.
 
-   Files are never "not ready", so these calls hand the work to the kernel (io_uring) or, where it is not to be had, to a thread that
-   holds no worker; with the same results. What the page cache has or takes is done at once. All block, may be made from any thread, and
+   Files are never "not ready", so these calls hand the work to the kernel (io_uring) or to a thread that holds no worker,
+   with the same results. What the page cache has or takes is done at once. All block, may be made from any thread, and
    return negative errnos. A context that ends does not end them: a transfer cannot be taken back. */
 #ifndef WEFT_FILE_H
 #define WEFT_FILE_H
@@ -13,8 +13,9 @@ struct stat;
 
 WEFT_BEGIN_DECLS_
 
-/* As open(2), with O_CLOEXEC. The descriptor. Opening a FIFO or a terminal may wait for long. */
-WEFT_API int weft_open(const char *path, int flags, ... /* mode_t mode */);
+/* As open(2), with O_CLOEXEC: flags that create are followed by a mode_t. The descriptor. Opening a FIFO or a terminal may
+   wait for long. */
+WEFT_API int weft_open(const char *path, int flags, ...);
 /* As pread(2), pwrite(2): the number of bytes, which may be fewer than asked. */
 WEFT_API ssize_t weft_pread(int fd, void *buffer, size_t size, int64_t offset);
 WEFT_API ssize_t weft_pwrite(int fd, const void *buffer, size_t size, int64_t offset);
@@ -34,10 +35,10 @@ typedef struct weft_entry {
     const char *name; /* the last part of it */
     int depth;        /* 0: the root itself */
     int type;         /* DT_DIR, DT_REG, DT_LNK ... of dirent.h */
-    int error; /* 0; or a negative errno: why it could not be looked at. A directory that cannot be read is given a second time */
+    int error;        /* 0; or why it could not be looked at: a negative errno. An unreadable directory comes twice */
 } weft_entry;
-/* A walk over root and everything below: directories before what is in them, names in byte order, symbolic links not followed.
-   NULL: no memory. Never blocks. */
+/* A walk over root and everything below: directories before what is in them, names in byte order, symbolic links not
+   followed. NULL: no memory. Never blocks. */
 WEFT_API weft_walk *weft_walk_open(const char *root);
 /* True: the next entry, which may be one with an error; false: there are no more. */
 WEFT_API bool weft_walk_next(weft_walk *walk, weft_entry *entry);
@@ -55,9 +56,10 @@ WEFT_END_DECLS_
 
 #ifndef __cplusplus
 
-/* weft_blocking(fn, args...): what fn(args...) returns. For a call that is known to block for long: others have the CPU at once. (Without it the
-   call is noticed after a millisecond or so.) fn returns nothing, an integer or a pointer and takes 0 to 6 arguments; it may
-   use weft like any thread. errno afterwards, by weft_errno(), is what fn left. Blocks; may move the goroutine. */
+/* weft_blocking(fn, args...): what fn(args...) returns. For a call that is known to block for long: others have the CPU at
+   once. (Without it the call is noticed after a millisecond or so.) fn returns nothing, an integer or a pointer and takes
+   0 to 6 arguments; it may use weft like any thread. errno afterwards, by weft_errno(), is what fn left. Blocks; may move
+   the goroutine. */
 #define weft_blocking(...) WEFT_BLOCKING_(WEFT_ARGS_(__VA_ARGS__))
 /* clang-format off */
 #define WEFT_BLOCKING_(...) WEFT_BLOCKING2_(__VA_ARGS__)

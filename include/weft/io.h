@@ -1,20 +1,20 @@
 /* weft/io.h — reading, writing and waiting for plain file descriptors, so that only the goroutine blocks.
 
-   Descriptors are the kernel's: they mix with existing code, in both directions. Whatever kind they are of (socket, pipe, terminal,
-   eventfd, file), blocking or not, the calls here do the same; a descriptor's own flags are not changed, but for listening
-   sockets, which weft_accept makes non-blocking. Any number of goroutines may use one at the same time. All calls may be made from any
-   thread. Those that say "blocks" may move the goroutine to another thread.
+   Descriptors are the kernel's: they mix with existing code, in both directions. Whatever kind they are of (socket, pipe,
+   terminal, eventfd, file), blocking or not, the calls here do the same; a descriptor's own flags are not changed, but for
+   listening sockets, which weft_accept makes non-blocking. Any number of goroutines may use one at the same time. All calls
+   may be made from any thread. Those that say "blocks" may move the goroutine to another thread.
 
    Errors of all calls: a negative errno of the system call behind it, and
      -EBADF       no descriptor, or it was closed by weft_close_fd meanwhile
      -ETIMEDOUT   the descriptor's deadline passed, or that of the context that the caller runs in
      -ECANCELED   the context that the caller runs in ended
      -ENOMEM      no memory for weft's record of the descriptor
-   never -EINTR or -EAGAIN; writing to a pipe or connection without a reader gives -EPIPE and no SIGPIPE. What was transferred before
-   an error is lost to a caller of the calls that transfer all.
+   never -EINTR or -EAGAIN; writing to a pipe or connection without a reader gives -EPIPE and no SIGPIPE. The calls that
+   transfer all do not tell how much was transferred before an error.
 
-   A descriptor that one of these calls was made with shall be closed by weft_close_fd (or, with libweft_hook, by close): weft would
-   otherwise take the next one with its number for the same. */
+   A descriptor that one of these calls was made with shall be closed by weft_close_fd (or, with libweft_hook, by close):
+   weft would otherwise take the next one with its number for the same. */
 #ifndef WEFT_IO_H
 #define WEFT_IO_H
 
@@ -51,8 +51,8 @@ WEFT_API ssize_t weft_sendmsg(int fd, const struct msghdr *message, int flags);
 WEFT_API ssize_t weft_read_full(int fd, void *buffer, size_t size);
 /* Writes all of it. size. What others write at the same time may come in between. Blocks. */
 WEFT_API ssize_t weft_write_all(int fd, const void *buffer, size_t size);
-/* Copies from src to dst until src ends, inside the kernel where it can (splice, sendfile, copy_file_range), without reading ahead of
-   what dst takes. The number of bytes; an error of either side. Blocks. */
+/* Copies from src to dst until src ends, inside the kernel where it can (splice, sendfile, copy_file_range), without reading
+   ahead of what dst takes. The number of bytes; an error of either side. Blocks. */
 WEFT_API int64_t weft_copy(int dst, int src);
 /* The same, up to n bytes. */
 WEFT_API int64_t weft_copy_n(int dst, int src, int64_t n);
@@ -60,12 +60,12 @@ WEFT_API int64_t weft_copy_n(int dst, int src, int64_t n);
 /* ---- lines ---- */
 
 typedef struct weft_reader weft_reader;
-/* A buffer of capacity bytes in front of a descriptor. To be used by one goroutine at a time. It does not own the descriptor. NULL: no
-   memory. */
+/* A buffer of capacity bytes in front of a descriptor. To be used by one goroutine at a time. It does not own the
+   descriptor. NULL: no memory. */
 WEFT_API weft_reader *weft_reader_make(int fd, size_t capacity);
-/* The next line: its length with the newline, which only the last line may lack; 0 at the end. *line points into the buffer until the
-   next call; there is no terminating zero. -EMSGSIZE: the line is longer than the buffer; what is in the buffer can then be had by
-   weft_reader_read. Blocks. */
+/* The next line: its length with the newline, which only the last line may lack; 0 at the end. *line points into the buffer
+   until the next call; there is no terminating zero. -EMSGSIZE: the line is longer than the buffer; what is in the buffer
+   can then be had by weft_reader_read. Blocks. */
 WEFT_API ssize_t weft_reader_line(weft_reader *reader, char **line);
 /* As weft_read, what is buffered first. */
 WEFT_API ssize_t weft_reader_read(weft_reader *reader, void *buffer, size_t size);
@@ -74,18 +74,20 @@ WEFT_API void weft_reader_free(weft_reader *reader);
 
 /* ---- waiting, closing ---- */
 
-/* Waits until one of events (POLLIN, POLLOUT, POLLPRI, POLLRDHUP) is there; returns those that are, as poll(2) does, with POLLERR and
-   POLLHUP. Returns at once when one is there already. For descriptors that another library reads and writes. A regular file is
-   always ready. Blocks. */
+/* Waits until one of events (POLLIN, POLLOUT, POLLPRI, POLLRDHUP) is there; returns those that are, as poll(2) does, with
+   POLLERR and POLLHUP. Returns at once when one is there already. For descriptors that another library reads and writes.
+   A regular file is always ready. The deadline for reading counts, unless only writing is waited for. Blocks. */
 WEFT_API int weft_wait_fd(int fd, int events);
-/* Waiting for reading (events has POLLIN) or writing (POLLOUT) fails with -ETIMEDOUT from deadline_ns on, a time of weft_now();
-   INT64_MAX: never, as at first. Waits that are under way are concerned too. Never blocks. */
+/* Reading (events has POLLIN) or writing (POLLOUT) fails with -ETIMEDOUT from deadline_ns on, a time of weft_now(), whether
+   it would have to wait or not; INT64_MAX: never, as at first. Calls that wait already are concerned too. Transfers of
+   files have no deadline. Never blocks. */
 WEFT_API int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns);
 /* As shutdown(2). Never blocks. */
 WEFT_API int weft_shutdown_fd(int fd, int how);
-/* Closes the descriptor. Calls that are under way on it end with -EBADF; when weft_close_fd returns the descriptor is closed, and
-   none of them can meet another one of its number. -EBADF: no descriptor, or somebody is closing it already. Blocks, but for
-   no longer than those calls need to return; no context ends it. */
+/* Closes the descriptor. Calls that wait for it end with -EBADF, others that are under way are let finish; when
+   weft_close_fd returns the descriptor is closed, and none of them can meet another one of its number. -EBADF: no
+   descriptor, or somebody is closing it already. Blocks, but for no longer than those calls need to return; no context
+   ends it. */
 WEFT_API int weft_close_fd(int fd);
 
 WEFT_END_DECLS_

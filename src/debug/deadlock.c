@@ -1,11 +1,13 @@
 /* deadlock.c — when everything waits and nothing can end it.
 
-   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, every goroutine is parked and waits for nothing outside the program, every
-   foreign thread that weft knows waits in weft without a time, the process has no thread that weft does not know, and at least
-   one of them waits. Two equal readings SETTLE_NS apart decide. It is fatal where the program's main thread is among those that
-   wait (directly, or in weft_run); elsewhere, as in a plugin, it is reported.
+   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, no channel is subscribed to a signal,
+   every goroutine is parked and waits for nothing outside the program, every foreign thread that weft knows waits in weft without a
+   time, the process has no thread that weft does not know, and at least one of them waits. Two equal readings SETTLE_NS apart
+   decide. It is fatal where the program's main thread is among those that wait (directly, or in weft_run); elsewhere, as in a
+   plugin, it is reported.
    What cannot be seen is left alone: a thread that ends without weft's knowledge may leave a deadlock behind unreported. */
 #include "debug/debug.h"
+#include "io/signal.h"
 #include "sched/hooks.h"
 #include "weft/debug.h"
 
@@ -43,7 +45,9 @@ static void read_one(struct wi_goroutine *g, void *argument)
     struct wi_snapshot s;
     if (reading->hope)
         return;
-    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || (s.kind && (s.kind->timed || s.kind->outside))) {
+    /* A thread that parks is PARKED before its wait can end, and may be kept from running just then, for seconds. */
+    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || !s.at_rest ||
+        (s.kind && (s.kind->timed || s.kind->outside))) {
         reading->hope = true;
         return;
     }
@@ -60,7 +64,7 @@ static void read_one(struct wi_goroutine *g, void *argument)
 static bool looks_dead(struct reading *reading)
 {
     if (wi_timers_next_ns() != INT64_MAX || wi_load_relaxed(&wi_sched.n_blocked) || wi_load_relaxed(&wi_sched.n_hogs) ||
-        wi_load_relaxed(&wi_sched.n_starved))
+        wi_load_relaxed(&wi_sched.n_starved) || wi_signals_wanted())
         return false;
     wi_snapshot_each(read_one, reading);
     if (reading->hope || reading->waiting + reading->threads == 0)

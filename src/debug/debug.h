@@ -13,6 +13,7 @@ struct wi_snapshot {
     uint32_t turn;    /* how often it changed its state */
     bool is_thread;   /* the record of a foreign thread */
     pid_t tid;        /* of a foreign thread */
+    bool at_rest;     /* parked: a thread sleeps, and was not woken */
     const void *join; /* what its end counts down, see ctx/future.h; or NULL */
     char name[56];
     const struct wi_wait_kind *kind; /* parked: what it waits for ... */

@@ -10,7 +10,9 @@
 #include "debug/debug.h"
 #include "io/file.h"
 #include "io/poller.h"
+#include "io/process.h"
 #include "io/resolve.h"
+#include "io/signal.h"
 #include "sync/guard.h"
 #include "sync/waitgroup.h"
 #include "timer/timeout.h"
@@ -29,6 +31,7 @@ static void stop_poller(void)
 
 static void forget(void)
 {
+    wi_signals_forget();
     wi_timers_forget();
     wi_poller_forget();
     wi_files_forget();
@@ -39,6 +42,18 @@ static void forget(void)
     wi_guards_forget();
     wi_ctxs_forget();
     wi_debug_forget();
+}
+
+static void started(void)
+{
+    wi_debug_started();
+    wi_process_started();
+}
+
+static void stopped(void)
+{
+    wi_signals_stop();
+    wi_debug_stopped();
 }
 
 static void joined(struct wi_thread *t, void *join)
@@ -64,8 +79,8 @@ const struct wi_hooks wi_hooks = {
     .parks_with_mutex = wi_held_parks,
     .dump = wi_debug_dump,
     .stack_text = wi_debug_stack_text,
-    .started = wi_debug_started,
-    .stopped = wi_debug_stopped,
+    .started = started,
+    .stopped = stopped,
     .forget = forget,
     .main_started = wi_debug_main_started,
     .quiet = wi_debug_quiet,

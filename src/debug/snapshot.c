@@ -42,6 +42,7 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
     s->kind = NULL;
     s->sp = s->top = 0;
     s->tid = 0;
+    s->at_rest = false;
     struct wi_stack *stack = wi_load_acquire(&g->stack); /* pairs with the release where it is attached */
     s->stack_size = stack ? (size_t)1 << stack->size_class : 0;
     if (s->state != WI_PARKED && s->state != WI_READY)
@@ -51,7 +52,8 @@ RACY static void copy_record(struct wi_goroutine *g, struct wi_snapshot *s)
         s->object = *(const void *volatile *)&g->run.object;
         s->since_ns = *(volatile int64_t *)&g->run.since_ns;
     }
-    struct wi_thread *thread = *(struct wi_thread *volatile *)&g->run.thread;
+    struct wi_thread *thread = flags & (WI_G_THREAD | WI_G_PINNED) ? *(struct wi_thread *volatile *)&g->run.thread : NULL;
+    s->at_rest = !thread || wi_load_acquire(&thread->wake) == WI_WAKE_ASLEEP; /* pairs with wi_thread_wake */
     if (thread)
         s->tid = wi_load_relaxed(&thread->tid);
     if (stack && !thread && stack->low) {

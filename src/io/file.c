@@ -46,9 +46,9 @@ struct request {
     const struct iovec *parts;
     int n;
     int64_t offset;
-    struct wi_goroutine *g; /* [const while in the ring] */
-    uint64_t ticket;        /* [const while in the ring] */
-    int result;             /* [who completes it] */
+    struct wi_goroutine *g;  /* [const while in the ring] */
+    _Atomic uint64_t ticket; /* [const while in the ring] of g's wait */
+    int result;              /* [who completes it] */
 };
 
 static const struct wi_wait_kind waits_for_file = {.text = "file", .outside = true};
@@ -73,9 +73,10 @@ static void take(struct wi_polled *polled)
         n = wi_os_uring_take(done, BATCH);
         for (unsigned i = 0; i < n; i++) {
             struct request *r = done[i].user;
-            wi_wait_claim(r->g, r->ticket); /* nobody else ends this wait */
+            uint64_t ticket = wi_load_acquire(&r->ticket); /* pairs with do_in_ring: between them is the kernel */
+            wi_wait_claim(r->g, ticket);                   /* nobody else ends this wait */
             r->result = done[i].result;
-            wi_poller_complete(polled, r->g, r->ticket);
+            wi_poller_complete(polled, r->g, ticket);
         }
     } while (n == BATCH);
 }
@@ -141,7 +142,7 @@ static int submit(const struct request *r)
     }
 }
 
-/* By the ring; -EAGAIN: it does not take it. */
+/* By the ring; -EAGAIN: it does not take it, or is not sure. */
 static ssize_t do_in_ring(struct request *r)
 {
     do {
@@ -149,20 +150,23 @@ static ssize_t do_in_ring(struct request *r)
         if (!t)
             return -EDEADLK;
         r->g = wi_waiting(t);
-        r->ticket = wi_wait_open(r->g, 0);
+        uint64_t ticket = wi_wait_open(r->g, 0);
+        wi_store_release(&r->ticket, ticket); /* pairs with take */
         wi_leave(t);
         if (submit(r) != 0) /* outside weft: to begin a transfer may take its time */
             return -EAGAIN; /* nobody knows of the wait: the next one takes its place */
         t = wi_enter_or_die();
         take_inside(t);
-        if (!(wi_load_acquire(&r->g->wait) &
-              WI_WAIT_DONE)) { /* pairs with wi_poller_complete. It is done: nobody touches it any more */
+        bool done =
+            wi_load_acquire(&r->g->wait) & WI_WAIT_DONE; /* pairs with wi_poller_complete, which is through with us then */
+        if (!done) {
             wi_wait_on(t, r->g, &waits_for_file, (const void *)(intptr_t)r->fd);
-            wi_wait_shared(t, r->g, r->ticket, INT64_MAX);
+            wi_wait_shared(t, r->g, ticket, INT64_MAX);
         }
         wi_leave(wi_self());
     } while (r->result == -ECANCELED || r->result == -EINTR); /* the thread that submitted it has ended */
-    return r->result;
+    /* -EFAULT is also what the kernel says of a request that it was about to go on with when its thread ended. */
+    return r->result == -EFAULT ? -EAGAIN : r->result;
 }
 
 /* ---- blocking calls ---- */
@@ -296,6 +300,20 @@ static uintptr_t bits_of(const struct iovec *parts, int n, int64_t offset, size_
     return bits;
 }
 
+/* From RWF_NOWAIT. */
+static bool is_refusal(ssize_t result)
+{
+    return result == -EAGAIN || result == -EOPNOTSUPP || result == -ENOSYS;
+}
+
+/* A read that got less than it wanted did so because the rest is not in memory: then it is done again, as a whole. (One that moved the
+   descriptor's position cannot be.) */
+static bool has_more(int fd, int64_t offset)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > offset;
+}
+
 /* At once, as far as possible: true, with the result. */
 static __attribute__((noinline)) bool try_to_read(const struct request *r, ssize_t *result)
 {
@@ -308,11 +326,11 @@ static __attribute__((noinline)) bool try_to_read(const struct request *r, ssize
     do
         *result = preadv2(r->fd, r->parts, r->n, r->offset, RWF_NOWAIT);
     while (*result < 0 && errno == EINTR);
-    if (*result == 0)
-        return !end_is_doubtful();
     if (*result < 0)
-        *result = -errno;
-    return *result != -EAGAIN && *result != -EOPNOTSUPP && *result != -ENOSYS;
+        return !is_refusal(*result = -errno);
+    if (*result == 0 && total)
+        return !end_is_doubtful();
+    return (size_t)*result >= total || r->offset == -1 || !has_more(r->fd, r->offset + *result);
 }
 
 static _Atomic int64_t careful_until_ns; /* [atomic] */
@@ -335,9 +353,7 @@ static __attribute__((noinline)) bool try_to_write(const struct request *r, ssiz
     do
         *result = pwritev2(r->fd, r->parts, r->n, r->offset, RWF_NOWAIT);
     while (*result < 0 && errno == EINTR);
-    if (*result < 0)
-        *result = -errno;
-    return *result != -EAGAIN && *result != -EOPNOTSUPP && *result != -ENOSYS;
+    return *result >= 0 || !is_refusal(*result = -errno);
 }
 
 ssize_t wi_file_transfer(int fd, bool writes, const struct iovec *parts, int n, int64_t offset)

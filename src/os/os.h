@@ -65,7 +65,7 @@ int wi_os_epoll_wait(int epoll, struct epoll_event *events, int n, int64_t deadl
 enum wi_uring_operation { WI_URING_READ, WI_URING_WRITE, WI_URING_FSYNC, WI_URING_FDATASYNC };
 struct wi_uring_done {
     void *user;
-    int result; /* as of the system call; -ECANCELED, -EINTR: it was not done, because the thread that submitted it has ended */
+    int result; /* as of the system call; -ECANCELED, -EINTR, -EFAULT also when the thread that submitted it ended first */
 };
 /* Makes the ring; one thread at a time. Its descriptor, which is readable when there are completions; or a negative errno: there is no
    ring, or the environment variable WEFT_URING is 0. */

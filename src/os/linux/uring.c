@@ -13,8 +13,8 @@
      no COOP_TASKRUN      completions would wait for the submitter's next system call, behind its computation
      no SINGLE_ISSUER, DEFER_TASKRUN   any thread submits, any thread takes completions
 
-   A request belongs to the thread that submitted it: when that ends, the kernel cancels it (-ECANCELED), and its owner submits it
-   again. */
+   A request belongs to the thread that submitted it: when that ends, the kernel gives it up (-ECANCELED, -EINTR, -EFAULT), and its owner
+   has to see to it again. */
 #define _GNU_SOURCE
 #include "os/os.h"
 

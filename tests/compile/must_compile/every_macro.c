@@ -22,6 +22,8 @@ int channels(weft_chan(int) ints, weft_chan(struct point) points, weft_chan(cons
 int selects(weft_chan(int) ints, weft_chan(struct point) points, weft_chan(const char *) texts);
 int locks(weft_mutex *m, int *shared);
 void by_time(void);
+int signals(weft_chan(int) ints, int signo);
+int programs(char **argv);
 void declared(void);
 
 void goroutines(struct point *p, char **argv, bool *done, callback *f)
@@ -168,4 +170,24 @@ void declared(void)
     weft_unpin();
     if (weft_dump(2) + weft_leaks(2) + weft_shutdown(WEFT_SECOND) < 0)
         return;
+}
+
+int signals(weft_chan(int) ints, int signo)
+{
+    int error = weft_signal_notify(ints) + weft_signal_notify(ints, signo) + weft_signal_notify(ints, 1, 2, signo + 1);
+    weft_signal_stop(ints);
+    if (weft_signal_ignore(13) != 0 || weft_signal_ignore() != 0)
+        return weft_signal_reset();
+    return error + weft_signal_reset(13, signo);
+}
+
+int programs(char **argv)
+{
+    char echo[] = "echo", *words[] = {echo, NULL};
+    weft_process p;
+    weft_outcome outcome;
+    int error = weft_process_start(&p, WEFT_COMMAND(.argv = argv));
+    const weft_command *command =
+        WEFT_COMMAND(.argv = words, .input = WEFT_NULL, .output = WEFT_PIPE, .errors = WEFT_OUTPUT);
+    return error + weft_exec(command, NULL, 0, &outcome) + weft_exec(WEFT_COMMAND(), "", 0, &outcome);
 }
