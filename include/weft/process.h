@@ -72,11 +72,16 @@ typedef struct weft_outcome {
 
 /* Runs a program to its end. Gives it input and then the end of it (NULL: what the command says), keeps what comes through
    those of output and errors that are WEFT_PIPE until they end, all at the same time, and waits for it. That it does not
-   read all of its input is no error. When the caller's context ends the program is killed. 0, whatever its status is; errors
-   of weft_process_start; -ECANCELED, -ETIMEDOUT: the context ended first; -ENOMEM: no memory for what it wrote, and it was
-   killed; -ECHILD. Neither program nor descriptor is left behind, and *outcome has what came until then, to be freed also
-   after an error. Programs that it started and left behind hold up the call while they have one of its pipes open; nobody
-   kills them. Blocks. */
+   read all of its input is no error. When the caller's context ends the program is killed; one that has ended already starts
+   none.
+     0                          it has run, whatever its status is
+     -ECANCELED, -ETIMEDOUT     the context ended first
+     -ENOMEM                    no memory for what it wrote, and it was killed
+     -ECHILD                    somebody else has its status
+     errors of weft_process_start
+   Neither program nor descriptor is left behind, and *outcome has what came until then, to be freed also after an error.
+   Programs that it started and left behind hold up the call while they have one of its pipes open; nobody kills them.
+   Blocks. */
 WEFT_API int weft_exec(const weft_command *command, const void *input, size_t size, weft_outcome *outcome);
 WEFT_API void weft_outcome_free(weft_outcome *outcome);
 

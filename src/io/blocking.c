@@ -1,12 +1,12 @@
 /* blocking.c — weft_blocking: calls a function that is known to block for long.
 
-   The goroutine stays on its thread, which gives its worker away first, so that others have the CPU at once and not when the monitor has
-   noticed. Afterwards the thread takes an idle worker again, or queues the goroutine with all others that are ready. (One that was
-   rescued by the monitor is queued where busy workers seldom look, because it is likely to block one again; not so this one, which costs
-   nobody a worker.)
+   The goroutine stays on its thread, which gives its worker away first, so that others have the CPU at once and not when the
+   monitor has noticed. Afterwards the thread takes an idle worker again, or queues the goroutine with all others that are
+   ready. (One that was rescued by the monitor is queued where busy workers seldom look, because it is likely to block one
+   again; not so this one, which costs nobody a worker.)
 
-   Whoever has no worker just calls: foreign threads, pinned goroutines, those that are in here already. So does everybody when 10,000
-   threads block: the worker then waits with its thread. */
+   Whoever has no worker just calls: foreign threads, pinned goroutines, those that are in here already. So does everybody
+   when 10,000 threads block: the worker then waits with its thread. */
 #include "sched/enter.h"
 #include "weft/file.h"
 

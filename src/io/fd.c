@@ -247,11 +247,31 @@ static void wake_side(struct wi_thread *t, struct wi_fd *f, enum wi_side side)
     wi_queue_complete(t, list);
 }
 
+void wi_fd_wake(struct wi_fd *f, bool reads, bool writes)
+{
+    struct wi_thread *t = wi_enter();
+    if (!t)
+        return;
+    if (reads)
+        wake_side(t, f, WI_READS);
+    if (writes)
+        wake_side(t, f, WI_WRITES);
+    wi_leave(t);
+}
+
 static void edge(struct wi_fd *f, enum wi_side side, struct wi_queued **list)
 {
     wi_store_release(&f->events[side], wi_load_relaxed(&f->events[side]) + 1); /* pairs with the acquire in wi_fd_do */
     if (WI_LIKELY(wi_queue_used(&f->waiters[side])))
         *list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
+}
+
+void wi_fd_prefetch(uint64_t key)
+{
+    int error;
+    const char *f = (const char *)record_of((int)(uint32_t)key, &error);
+    __builtin_prefetch(f);
+    __builtin_prefetch(f + WI_CACHE_LINE);
 }
 
 void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled)
@@ -493,6 +513,10 @@ int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns)
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
         return error;
+    if (wi_fd_kind(f, fd) == WI_FD_UNKNOWN) { /* else the next descriptor with the number would have it */
+        wi_fd_end(f, fd);
+        return -EBADF;
+    }
     struct wi_thread *t = wi_enter();
     if (!t) {
         wi_fd_end(f, fd);

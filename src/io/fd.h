@@ -35,8 +35,12 @@ ssize_t wi_fd_do(int fd, enum wi_side side, wi_fd_attempt attempt, void *argumen
 /* fd is new, made by weft for the program: what was known of its number is forgotten. 0 or -ENOMEM. Callable outside weft. */
 int wi_fd_new(int fd, enum wi_fd_kind kind);
 
+/* Has who waits for the sides look again. */
+void wi_fd_wake(struct wi_fd *f, bool reads, bool writes);
+
 /* For the poller. */
 void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled);
+void wi_fd_prefetch(uint64_t key);
 void wi_fds_stop(void);
 void wi_fds_forget(void);
 

@@ -1,21 +1,23 @@
 /* file.c — reading, writing, syncing, opening and looking at files, so that only the goroutine waits.
 
-   A file is never "not ready"; a call on it blocks when it has to wait for the disk. What need not wait is done at once, by the worker:
+   A file is never "not ready"; a call on it blocks when it has to wait for the disk. What need not wait is done at once, by
+   the worker:
      read     RWF_NOWAIT: what the page cache has
-     write    RWF_NOWAIT where the file system can (few can), else as is, when it is small and such writes have been quick: the page
-              cache takes them, and if one does block after all, the monitor rescues the worker and the next ones are not tried for a
-              while
+     write    as is, when it is small and such writes have been quick: the page cache takes them, and if one does block after
+              all, the monitor rescues the worker and the next ones are not tried for a while. Else RWF_NOWAIT, which few
+              file systems know for writes
      open, stat   RESOLVE_CACHED: a path whose parts the kernel has in memory
-   The rest of reads, writes and syncs goes to the ring (os/linux/uring.c), and the goroutine parks. Where there is no ring, or it does not
-   take the request, and for open and stat, whose slow part the ring does on threads of the kernel's anyway, it is a blocking call
-   (blocking.c), by at most CREW threads at a time where the time is bounded. Whoever has no worker, such as a foreign thread, just calls.
+   The rest of reads, writes and syncs goes to the ring (os/linux/uring.c), and the goroutine parks. Where there is no ring,
+   or it does not take the request, and for open and stat, whose slow part the ring does on threads of the kernel's anyway,
+   it is a blocking call (blocking.c), by at most CREW threads at a time where the time is bounded. Whoever has no worker,
+   such as a foreign thread, just calls.
 
-   The descriptor's own position (offset -1) never goes to the ring, which does not lock it: two readers of one descriptor would get the
-   same bytes. Nor do files that are neither on a disk nor like it: they may block for ever, and the kernel's threads for the ring
-   are few.
+   The descriptor's own position (offset -1) never goes to the ring, which does not lock it: two readers of one descriptor
+   would get the same bytes. Nor do files that are neither on a disk nor like it: they may block for ever, and the kernel's
+   threads for the ring are few.
 
-   A request is a struct on the waiter's stack, and its wait is open before the kernel has the request: completions are taken by whoever
-   looks, also before the waiter has parked. Contexts do not end these waits. */
+   A request is a struct on the waiter's stack, and its wait is open before the kernel has the request: completions are taken
+   by whoever looks, also before the waiter has parked. Contexts do not end these waits. */
 #define _GNU_SOURCE 1 /* preadv2, O_DIRECT, O_PATH */
 #include "io/file.h"
 
@@ -34,7 +36,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define CREW 64U                       /* threads that block in files at a time */
+#define CREW 32U                       /* threads that block in files at a time */
 #define QUICK_BYTES ((size_t)64 << 10) /* a write of no more is tried as is ... */
 #define SLOW_NS INT64_C(500000)        /* ... unless one took longer than that ... */
 #define CAREFUL_NS INT64_C(100000000)  /* ... since less than this */
@@ -78,7 +80,7 @@ static void take(struct wi_polled *polled)
             r->result = done[i].result;
             wi_poller_complete(polled, r->g, ticket);
         }
-    } while (n == BATCH);
+    } while (n != 0); /* to the last: there is no edge for what was there */
 }
 
 static void ring_ready(struct wi_source *source, uint32_t events, struct wi_polled *polled)
@@ -245,7 +247,8 @@ static ssize_t call_off_worker(const struct request *r, bool bounded)
 
 /* ---- which way ---- */
 
-/* The caller blocks nobody but itself. It may be wrong about a worker that was taken from it; then it costs a little more. */
+/* The caller blocks nobody but itself. It may be wrong about a worker that was taken from it; then it costs a little more.
+   */
 static bool has_no_worker(void)
 {
     struct wi_thread *t = wi_self();
@@ -306,8 +309,8 @@ static bool is_refusal(ssize_t result)
     return result == -EAGAIN || result == -EOPNOTSUPP || result == -ENOSYS;
 }
 
-/* A read that got less than it wanted did so because the rest is not in memory: then it is done again, as a whole. (One that moved the
-   descriptor's position cannot be.) */
+/* A read that got less than it wanted did so because the rest is not in memory: then it is done again, as a whole. (One that
+   moved the descriptor's position cannot be.) */
 static bool has_more(int fd, int64_t offset)
 {
     struct stat st;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define EVENTS 256
+#define AHEAD 4 /* events whose descriptors' records are fetched meanwhile */
 
 static struct {
     struct wi_lock lock;
@@ -79,6 +80,7 @@ void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64
     wi_perturb();
     if (ticket != 0 && !(wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
         return;
+    wi_prefetch_stack(g);
     *polled->end = g;
     polled->end = &g->next;
 }
@@ -92,6 +94,8 @@ struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
     bool misdirected = false;
     for (int i = 0; i < n; i++) {
         uint64_t key = events[i].data.u64;
+        if (i + AHEAD < n && (events[i + AHEAD].data.u64 & WI_FD_KEY))
+            wi_fd_prefetch(events[i + AHEAD].data.u64);
         if (key & WI_FD_KEY) {
             wi_fd_event(key, events[i].events, &polled);
         } else if (key) {

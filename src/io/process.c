@@ -16,6 +16,7 @@
 #include "io/process.h"
 
 #include "io/fd.h"
+#include "sched/cancel.h"
 #include "weft/ctx.h"
 #include "weft/group.h"
 #include "weft/process.h"
@@ -387,16 +388,31 @@ static int run_to_end(struct run *run, weft_outcome *outcome)
     return error;
 }
 
+/* Why the context that the caller runs in, and is not shielded from, has ended; 0: it has not. */
+static int context_error(void)
+{
+    struct wi_thread *t = wi_enter();
+    if (!t)
+        return -EDEADLK;
+    struct wi_canceller *canceller = wi_cancel_of(wi_waiting(t));
+    int error = canceller ? wi_load_acquire(&canceller->ended) : 0; /* pairs with the store in wi_cancel_begin */
+    wi_leave(t);
+    return error;
+}
+
 int weft_exec(const weft_command *command, const void *input, size_t size, weft_outcome *outcome)
 {
     *outcome = (weft_outcome){0};
     if (command->size < sizeof *command)
         return -EINVAL;
+    int error = context_error();
+    if (error)
+        return error;
     struct run run = {.input = input, .input_size = size};
     weft_command own = *command;
     if (input)
         own.input = WEFT_PIPE;
-    int error = weft_process_start(&run.process, &own);
+    error = weft_process_start(&run.process, &own);
     return error ? error : run_to_end(&run, outcome);
 }
 

@@ -68,6 +68,14 @@ static ssize_t write_quietly(int fd, const struct iovec *parts, int n, int flags
 
 /* ---- attempts ---- */
 
+static size_t size_of(const struct iovec *parts, int n)
+{
+    size_t size = 0;
+    for (int i = 0; i < n; i++)
+        size += parts[i].iov_len;
+    return size;
+}
+
 struct transfer {
     const struct iovec *parts;
     int n;
@@ -110,14 +118,6 @@ static ssize_t try_writev(enum wi_fd_kind kind, int fd, void *argument)
 }
 
 /* ---- the calls ---- */
-
-static size_t size_of(const struct iovec *parts, int n)
-{
-    size_t size = 0;
-    for (int i = 0; i < n; i++)
-        size += parts[i].iov_len;
-    return size;
-}
 
 static ssize_t transfer_begun(struct wi_fd *f, int fd, enum wi_side side, const struct iovec *parts, int n)
 {
@@ -279,6 +279,8 @@ int weft_shutdown_fd(int fd, int how)
     if (!f)
         return error;
     int result = (int)result_of(shutdown(fd, how));
+    if (result == 0) /* the kernel reports it by epoll only where there is something to read or room to write */
+        wi_fd_wake(f, how != SHUT_WR, how != SHUT_RD);
     wi_fd_end(f, fd);
     return result;
 }

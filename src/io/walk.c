@@ -1,16 +1,17 @@
 /* walk.c — the walk over a directory tree.
 
-   An iterator and not a call back, so that its user may do as it likes between two entries. A directory is read whole and sorted when the
-   walk goes into it, in one blocking call (blocking.c); what it had is then given one by one, without a system call.
+   An iterator and not a call back, so that its user may do as it likes between two entries. A directory is read whole and
+   sorted when the walk goes into it, in one blocking call (blocking.c); what it had is then given one by one, without a
+   system call.
 
      levels[0 .. depth - 1]   the directories that the walk is in, the root first
      path                     of the entry given last; levels[i].path_length of it are the path of level i
 
-   Directories are opened relative to the one they are in: paths may be longer than PATH_MAX, and nobody leads the walk astray by putting
-   a link in a directory's place. That takes the descriptor of every level, but a tree may be deeper than the limit of
-   descriptors; so only the deepest WINDOW levels and the root keep theirs. When the walk comes back to a level without one, it is ".."
-   of the level below; or, should that have been moved meanwhile, what is found along the names from the root. Device and inode
-   number tell whether it is the right one. */
+   Directories are opened relative to the one they are in: paths may be longer than PATH_MAX, and nobody leads the walk
+   astray by putting a link in a directory's place. That takes the descriptor of every level, but a tree may be deeper than
+   the limit of descriptors; so only the deepest WINDOW levels and the root keep theirs. When the walk comes back to a level
+   without one, it is ".." of the level below; or, should that have been moved meanwhile, what is found along the names from
+   the root. Device and inode number tell whether it is the right one. */
 #define _GNU_SOURCE 1 /* O_PATH */
 #include "sched/enter.h"
 #include "weft/file.h"
@@ -210,8 +211,8 @@ static int open_directory(weft_walk *walk, int at, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-/* Goes into the directory that was given last. 0, or a negative errno: it cannot be read; the walk may be in it all the same, with what
-   could be. noinline, as errno is read in what it calls. */
+/* Goes into the directory that was given last. 0, or a negative errno: it cannot be read; the walk may be in it all the
+   same, with what could be. noinline, as errno is read in what it calls. */
 static __attribute__((noinline)) int descend(weft_walk *walk)
 {
     bool root = walk->depth == 0;

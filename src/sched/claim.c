@@ -129,8 +129,8 @@ static bool work_visible(void)
     return false;
 }
 
-/* As a thread that goes idle (idle.c): publishes the worker, then looks whether somebody has missed it. Where no thread can be made what
-   is queued waits for this one to come back; so it would if the worker were kept. */
+/* As a thread that goes idle (idle.c): publishes the worker, then looks whether somebody has missed it. Where no thread can
+   be made what is queued waits for this one to come back; so it would if the worker were kept. */
 bool wi_detach(struct wi_thread *t)
 {
     wi_lock(&wi_sched.lock);

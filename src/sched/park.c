@@ -18,10 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cache lines of a stack that is about to be switched to, beside that of the saved registers; between them is the red zone. */
-#define PREFETCHED 4
-#define PREFETCHED_FROM 184
-
 /* ---- the commit step ---- */
 
 inline bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lock)
@@ -256,11 +252,7 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
     if (wi_perturb_chance(1024)) {
         wi_inject_push(&wi_inject, g);
     } else if (WI_LIKELY(w != NULL)) {
-        char *sp = g->sp; /* it will most likely run in some nanoseconds: what it needs first is fetched meanwhile */
-        __builtin_prefetch(sp);
-#pragma GCC unroll 8
-        for (size_t line = 0; line < PREFETCHED; line++)
-            __builtin_prefetch(sp + PREFETCHED_FROM + line * WI_CACHE_LINE);
+        wi_prefetch_stack(g); /* it will most likely run in some nanoseconds */
         struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
         wi_store_relaxed(&w->runq.next, g);
         if (kicked)

@@ -1,4 +1,5 @@
-/* weft_blocking: results, errno, nesting; the worker is free meanwhile; foreign threads, pinned goroutines and those that stay. */
+/* weft_blocking: results, errno, nesting; the worker is free meanwhile; foreign threads, pinned goroutines and those that
+   stay. */
 #define _GNU_SOURCE 1 /* gettid */
 #include "test.h"
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* The ring of io_uring by itself: requests of all kinds, from many threads; more completions than its queue holds; threads that end. */
+/* The ring of io_uring by itself: requests of all kinds, from many threads; more completions than its queue holds; threads
+   that end. */
 #define _GNU_SOURCE 1 /* pipe2 */
 #include "os/os.h"
 #include "test.h"

@@ -1,20 +1,21 @@
 /* uring.c — the one ring of io_uring that the process has, for reads, writes and syncs of files.
 
-   Requests are handed over one at a time, as they come, by whatever thread: the submission queue holds a request only while its
-   submitter has the lock, so one that the kernel refuses is taken back and nothing is left behind. The kernel serialises submissions
-   of a ring anyway. Completions are taken in batches under a lock of their own.
+   Requests are handed over one at a time, as they come, by whatever thread: the submission queue holds a request only while
+   its submitter has the lock, so one that the kernel refuses is taken back and nothing is left behind. The kernel serialises
+   submissions of a ring anyway. Completions are taken in batches under a lock of their own.
 
    What the set-up asks for, and what it does not:
-     CQSIZE               room for thousands of completions between two looks. What does not fit the kernel keeps (NODROP) and hands
-                          over when asked, which costs it memory and us a system call
-     max. workers         the kernel's own threads, which do what cannot be done without blocking (syncs, buffered writes), would be
-                          at most four per processor; a sync waits for the disk, and many together cost it hardly more than one
+     CQSIZE               room for thousands of completions between two looks. What does not fit the kernel keeps (NODROP)
+                          and hands over when asked, which costs it memory and us a system call
+     max. workers         the kernel's own threads, which do what cannot be done without blocking (syncs, buffered writes),
+                          would be at most four per processor; a sync waits for the disk, and many together cost it hardly
+                          more than one
      no SQPOLL            a kernel thread that spins beside the workers
      no COOP_TASKRUN      completions would wait for the submitter's next system call, behind its computation
      no SINGLE_ISSUER, DEFER_TASKRUN   any thread submits, any thread takes completions
 
-   A request belongs to the thread that submitted it: when that ends, the kernel gives it up (-ECANCELED, -EINTR, -EFAULT), and its owner
-   has to see to it again. */
+   A request belongs to the thread that submitted it: when that ends, the kernel gives it up (-ECANCELED, -EINTR, -EFAULT),
+   and its owner has to see to it again. */
 #define _GNU_SOURCE
 #include "os/os.h"
 
