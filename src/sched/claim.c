@@ -114,21 +114,6 @@ void wi_release_worker_locked(struct wi_thread *t)
     make_idle(w);
 }
 
-/* Work that an idle worker should see to. Runs after a heavy barrier. */
-static bool work_visible(void)
-{
-    if (wi_load_acquire(&wi_inject.count) || wi_load_acquire(&wi_blockers.count))
-        return true;
-    for (unsigned i = 0; i < wi_sched.procs; i++) {
-        struct wi_worker *w = &wi_sched.workers[i];
-        if (wi_ring_length(&w->runq.woken) + wi_ring_length(&w->runq.fresh) > 0)
-            return true;
-        if (wi_load_relaxed(&w->runq.next) && !WI_CLAIM_IS_OWNED(wi_load_relaxed(&w->claim)))
-            return true;
-    }
-    return false;
-}
-
 /* As a thread that goes idle (idle.c): publishes the worker, then looks whether somebody has missed it. Where no thread can
    be made what is queued waits for this one to come back; so it would if the worker were kept. */
 bool wi_detach(struct wi_thread *t)
@@ -147,7 +132,7 @@ bool wi_detach(struct wi_thread *t)
         wi_assign(w, homesick);
     wi_perturb();
     wi_os_barrier_heavy(); /* pairs with the light barriers of pushers and of timer inserts */
-    if (work_visible())
+    if (wi_work_visible())
         wi_wake_one();
     wi_guard_timers();
     wi_guard_poller();

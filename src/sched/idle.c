@@ -267,8 +267,7 @@ struct wi_goroutine *wi_find_work(struct wi_thread *t)
 
 /* ---- idling ---- */
 
-/* Work that an idle worker should see to. Runs after a heavy barrier. */
-static bool work_visible(void)
+bool wi_work_visible(void)
 {
     if (wi_load_acquire(&wi_inject.count) || wi_load_acquire(&wi_blockers.count))
         return true;
@@ -442,7 +441,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
     }
     if (!list_idle(t)) {
         wi_os_barrier_heavy(); /* as below: this thread's last look, on behalf of those that stay idle */
-        if (work_visible())
+        if (wi_work_visible())
             wi_wake_one();
         wi_guard_timers();
         return false;
@@ -454,7 +453,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
         wake_monitor_for_deadlock();
         bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
         bool home = wi_load_relaxed(&t->home.count) != 0;
-        if ((home || (!somebody_spins && work_visible())) && resume_with_worker(t, &listed)) {
+        if ((home || (!somebody_spins && wi_work_visible())) && resume_with_worker(t, &listed)) {
             wi_wake_one(); /* as a spinner does that found work: perhaps we were one, and more was left to us */
             return true;
         }

@@ -111,6 +111,8 @@ static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const
 struct wi_goroutine *wi_find_work(struct wi_thread *t);
 /* Gives up t's worker, if it has one, and waits for one with work. False: the thread shall end. */
 bool wi_wait_for_worker(struct wi_thread *t);
+/* Whether there is work that an idle worker should see to. To be called after a heavy barrier. */
+bool wi_work_visible(void);
 /* Somebody pushed work and alert was not 0. */
 void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert);
 /* Takes a worker off the idle list, one with queued work first; NULL when there is none. wi_sched.lock is held. */
