@@ -3,7 +3,8 @@
 
    network: "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix" (a stream), "unixgram".
    address: "host:port", "[::1]:port", ":port" (all interfaces; to dial: this machine); host a name or a number, port a
-   number or a service's name, 0 to listen on any free one. For unix: a path, or "@name" in the abstract name space. */
+   number or a service's name, 0 to listen on any free one. For unix: a path, or "@name" in the abstract name space; "@"
+   to listen under any free name there. */
 #ifndef WEFT_NET_H
 #define WEFT_NET_H
 
@@ -14,8 +15,8 @@ struct addrinfo;
 
 WEFT_BEGIN_DECLS_
 
-/* Listens, with SO_REUSEADDR and the longest backlog; "tcp" and ":port" listen for IPv4 and IPv6. For "udp" and "unixgram":
-   a bound socket. A "unix" path that exists is not removed. The descriptor; -EINVAL: no such network, or a malformed
+/* Listens, with SO_REUSEADDR and the longest backlog; "tcp" and ":port" listen for IPv4 and IPv6, a name with several
+   addresses on the first that this machine has, IPv4 before IPv6. For "udp" and "unixgram": a bound socket. A "unix" path that exists is not removed. The descriptor; -EINVAL: no such network, or a malformed
    address; errors of weft_resolve, socket(2), bind(2), listen(2). Blocks when a name has to be resolved. */
 WEFT_API int weft_listen(const char *network, const char *address);
 /* Connects. Tries the addresses of a name in turn, families alternating, and starts the next when one has not answered

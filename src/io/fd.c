@@ -321,8 +321,9 @@ static inline bool is_past(int64_t deadline_ns)
     return WI_UNLIKELY(deadline_ns != 0) && deadline_ns <= wi_os_now_ns();
 }
 
-/* Parks until there is an edge after number e, or something else to look at: 0. Else why there is no point in waiting. */
-static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e)
+/* Parks until there is an edge after number e, or something else to look at, until_ns among them (0: never): 0. Else why there is no
+   point in waiting. */
+static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e, int64_t until_ns)
 {
     struct wi_thread *t = wi_enter_blocking();
     if (!t)
@@ -338,6 +339,8 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e)
         result = -EBADF;
     else if (is_past(deadline_ns))
         result = -ETIMEDOUT;
+    if (until_ns && (!deadline_ns || until_ns < deadline_ns))
+        deadline_ns = until_ns;
     if (result || wi_load_relaxed(&f->events[side]) != e) {
         wi_unlock(&f->lock);
         wi_leave(t);
@@ -374,14 +377,14 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e)
     return result;
 }
 
-static int wait_side(struct wi_fd *f, int fd, enum wi_side side, uint32_t e)
+static int wait_side(struct wi_fd *f, int fd, enum wi_side side, uint32_t e, int64_t until_ns)
 {
     if (WI_UNLIKELY(!wi_load_acquire(&f->watched))) { /* pairs with the release in watch */
         int error = watch(f, fd, side);
         if (error)
             return error;
     }
-    return wait_for_edge(f, fd, side, e);
+    return wait_for_edge(f, fd, side, e, until_ns);
 }
 
 /* An operation that did not wait lets others have their turn when it is time. */
@@ -406,7 +409,8 @@ static inline ssize_t attempt_once(struct wi_fd *f, enum wi_fd_kind kind, int fd
     return result;
 }
 
-ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole)
+static inline __attribute__((always_inline)) ssize_t
+do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole, int64_t until_ns)
 {
     enum wi_fd_kind kind = wi_fd_kind(f, fd);
     for (bool waited = false;; waited = true) {
@@ -415,7 +419,8 @@ ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt
         if (is_past(wi_load_relaxed(&f->deadline_ns[side])))
             return -ETIMEDOUT;
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
-        if (!wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side])) {
+        bool attempts = !wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side]);
+        if (attempts) {
             ssize_t result;
             do
                 result = attempt_once(f, kind, fd, side, attempt, argument, whole);
@@ -432,10 +437,28 @@ ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt
             }
             e = wi_load_relaxed(&f->drained[side]);
         }
-        int error = wait_side(f, fd, side, e);
-        if (WI_UNLIKELY(error))
-            return error;
+        int error = is_past(until_ns) ? -ETIME : wait_side(f, fd, side, e, until_ns);
+        if (WI_UNLIKELY(error)) {
+            ssize_t result = attempts ? -EAGAIN : attempt(kind, fd, argument); /* what came may not have been polled yet */
+            return result == -EAGAIN || result == -EINTR ? error : result;
+        }
     }
+}
+
+ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole)
+{
+    return do_until(f, fd, side, attempt, argument, whole, 0);
+}
+
+ssize_t wi_fd_do_until(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole, int64_t until_ns)
+{
+    int error;
+    struct wi_fd *f = wi_fd_begin(fd, &error);
+    if (!f)
+        return error;
+    ssize_t result = do_until(f, fd, side, attempt, argument, whole, until_ns);
+    wi_fd_end(f, fd);
+    return result;
 }
 
 ssize_t wi_fd_do(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole)
@@ -538,7 +561,21 @@ int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns)
     return 0;
 }
 
-int weft_wait_fd(int fd, int events)
+bool wi_fd_known(int fd)
+{
+    unsigned index = (unsigned)fd / CHUNK;
+    _Atomic(struct wi_fd *) *chunks = wi_load_acquire(&table.chunks); /* pairs with add_chunk */
+    struct wi_fd *chunk = chunks && fd >= 0 && index < CHUNKS ? wi_load_acquire(&chunks[index]) : NULL;
+    if (!chunk)
+        return false;
+    struct wi_fd *f = &chunk[(unsigned)fd % CHUNK];
+    uint64_t state = wi_load_acquire(&f->state);
+    if (state & CLOSING)
+        return (state & USES) != 0; /* else it is weft that closes it now */
+    return (state & USES) != 0 || wi_load_relaxed(&f->kind) != WI_FD_UNKNOWN || wi_load_relaxed(&f->watched);
+}
+
+int wi_fd_wait_until(int fd, int events, int64_t until_ns)
 {
     int error, result;
     struct wi_fd *f = wi_fd_begin(fd, &error);
@@ -560,11 +597,20 @@ int weft_wait_fd(int fd, int events)
             result = -ETIMEDOUT;
             break;
         }
-        if ((result = wait_side(f, fd, side, e)) != 0)
+        if (is_past(until_ns)) {
+            result = -ETIME;
+            break;
+        }
+        if ((result = wait_side(f, fd, side, e, until_ns)) != 0)
             break;
     }
     if (either)
         wi_sub_relaxed(&f->either, 1);
     wi_fd_end(f, fd);
     return result;
+}
+
+int weft_wait_fd(int fd, int events)
+{
+    return wi_fd_wait_until(fd, events, 0);
 }

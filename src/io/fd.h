@@ -32,6 +32,13 @@ ssize_t wi_fd_do_begun(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt
 /* The same for an operation that it begins and ends. */
 ssize_t wi_fd_do(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole);
 
+/* The same up to until_ns (0: for ever): -ETIME when that came first. */
+ssize_t wi_fd_do_until(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole, int64_t until_ns);
+/* weft_wait_fd up to until_ns (0: for ever): -ETIME when that came first. */
+int wi_fd_wait_until(int fd, int events, int64_t until_ns);
+/* Whether anything is known of the descriptor, so that weft has to know of its end. Not so while weft itself closes it. Callable anywhere. */
+bool wi_fd_known(int fd);
+
 /* fd is new, made by weft for the program: what was known of its number is forgotten. 0 or -ENOMEM. Callable outside weft. */
 int wi_fd_new(int fd, enum wi_fd_kind kind);
 

@@ -178,7 +178,7 @@ static void complete(struct wi_thread *t, struct wi_goroutine **claimed, unsigne
         struct wi_goroutine *g = claimed[i];
         if (!wi_wait_done(g, 1)) /* any ticket but 0: it is a shared wait */
             continue;
-        if (g->flags & (WI_G_THREAD | WI_G_PINNED)) {
+        if (g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) {
             wi_ready(t, g);
             continue;
         }
