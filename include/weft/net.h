@@ -16,8 +16,9 @@ struct addrinfo;
 WEFT_BEGIN_DECLS_
 
 /* Listens, with SO_REUSEADDR and the longest backlog; "tcp" and ":port" listen for IPv4 and IPv6, a name with several
-   addresses on the first that this machine has, IPv4 before IPv6. For "udp" and "unixgram": a bound socket. A "unix" path that exists is not removed. The descriptor; -EINVAL: no such network, or a malformed
-   address; errors of weft_resolve, socket(2), bind(2), listen(2). Blocks when a name has to be resolved. */
+   addresses on the first that this machine has, IPv4 before IPv6. For "udp" and "unixgram": a bound socket. A "unix" path
+   that exists is not removed. The descriptor; -EINVAL: no such network, or a malformed address; errors of weft_resolve,
+   socket(2), bind(2), listen(2). Blocks when a name has to be resolved. */
 WEFT_API int weft_listen(const char *network, const char *address);
 /* Connects. Tries the addresses of a name in turn, families alternating, and starts the next when one has not answered
    within 250 ms, as RFC 8305 says ("happy eyeballs"). TCP_NODELAY is set. The descriptor; else the error of the first

@@ -2,24 +2,43 @@
 
      file to file           copy_file_range, off the worker
      file to anything else  sendfile
-     else                   a buffer; once SPLICE_AFTER bytes have gone that way, a pipe and splice, which costs two descriptors and is worth it
-                            for bulk only
+     else                   a buffer; once SPLICE_AFTER bytes have gone that way, a pipe and splice, which costs two descriptors and is
+                            worth it for bulk only
 
    sendfile and splice know no MSG_DONTWAIT, so they are used with descriptors that do not block by themselves. Whoever refuses
-   (-EINVAL and the like) is served by the buffer. */
+   (-EINVAL and the like) is served by the buffer.
+
+   A copy holds no descriptor while it waits for the other one: each can be closed at any time, which ends the copy at its next step.
+   Its steps know the descriptors by their generations, so that none goes on with the number's next. */
 #define _GNU_SOURCE 1 /* splice, copy_file_range */
 #include "io/fd.h"
+#include "io/sigpipe.h"
 #include "weft/file.h"
 #include "weft/io.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define BUFFER ((size_t)16 << 10)
 #define AT_ONCE ((int64_t)1 << 20) /* of a call into the kernel, so that it returns now and then */
 #define SPLICE_AFTER ((int64_t)128 << 10)
+
+struct end {
+    int fd;
+    uint64_t generation;
+    enum wi_fd_kind kind;
+    bool blocks;
+};
+
+/* One copy; done counts what has arrived. */
+struct copy {
+    struct end dst, src;
+    int64_t left, done;
+    bool ended; /* the source has */
+};
 
 static ssize_t result_of(ssize_t result)
 {
@@ -28,8 +47,8 @@ static ssize_t result_of(ssize_t result)
 
 static bool refused(ssize_t result)
 {
-    return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP || result == -EXDEV || result == -EBADF ||
-           result == -EPERM || result == -ETXTBSY || result == -EOVERFLOW;
+    return result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP || result == -EXDEV || result == -EPERM ||
+           result == -ETXTBSY || result == -EOVERFLOW;
 }
 
 static size_t at_most(int64_t n, int64_t most)
@@ -37,42 +56,52 @@ static size_t at_most(int64_t n, int64_t most)
     return (size_t)(n < most ? n : most);
 }
 
-/* Of a descriptor that is in use: what it is, and whether it blocks. */
-struct side {
-    enum wi_fd_kind kind;
-    bool blocks;
-};
+static void arrived(struct copy *copy, ssize_t n)
+{
+    copy->done += n;
+    copy->left -= n;
+}
 
-static int look_at(int fd, struct side *side)
+static int look_at(int fd, struct end *end)
 {
     int error;
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
         return error;
-    side->kind = wi_fd_kind(f, fd);
     int flags = fcntl(fd, F_GETFL);
-    side->blocks = flags >= 0 && !(flags & O_NONBLOCK);
+    *end = (struct end){fd, wi_fd_generation(f), wi_fd_kind(f, fd), !(flags & O_NONBLOCK)};
     wi_fd_end(f, fd);
     return flags < 0 ? -EBADF : 0;
 }
 
 /* ---- a buffer ---- */
 
-/* Up to n bytes, ending early when the source does. *done counts what has arrived, whatever the result, 0 or an error, is. */
-static int copy_buffered(int dst, int src, int64_t n, int64_t *done, bool *ended)
+static ssize_t transfer(const struct end *end, enum wi_side side, char *buffer, size_t size)
+{
+    int error;
+    struct wi_fd *f = wi_fd_begin_again(end->fd, end->generation, &error);
+    if (!f)
+        return error;
+    ssize_t result = side == WI_READS ? wi_fd_transfer(f, end->fd, side, &(struct iovec){buffer, size}, 1)
+                                      : wi_fd_transfer_all(f, end->fd, side, buffer, size);
+    wi_fd_end(f, end->fd);
+    return result;
+}
+
+static int copy_buffered(struct copy *copy, int64_t most)
 {
     char *buffer = malloc(BUFFER);
     if (!buffer)
         return -ENOMEM;
     ssize_t result = 1;
-    while (n > 0 && (result = weft_read(src, buffer, at_most(n, BUFFER))) > 0) {
-        n -= result;
-        result = weft_write_all(dst, buffer, (size_t)result);
+    int64_t end = most < copy->left ? copy->left - most : 0;
+    while (copy->left > end && (result = transfer(&copy->src, WI_READS, buffer, at_most(copy->left - end, BUFFER))) > 0) {
+        result = transfer(&copy->dst, WI_WRITES, buffer, (size_t)result);
         if (result < 0)
             break;
-        *done += result;
+        arrived(copy, result);
     }
-    *ended = result == 0;
+    copy->ended = result == 0;
     free(buffer);
     return result < 0 ? (int)result : 0;
 }
@@ -80,53 +109,87 @@ static int copy_buffered(int dst, int src, int64_t n, int64_t *done, bool *ended
 /* ---- file to file ---- */
 
 struct range {
-    int dst, src;
+    struct wi_fd *dst, *src;
+    int to, from;
     size_t n;
 };
 
 static ssize_t copy_range(struct range *range)
 {
-    return result_of(copy_file_range(range->src, NULL, range->dst, NULL, range->n, 0));
+    return result_of(copy_file_range(range->from, NULL, range->to, NULL, range->n, 0));
 }
 
-static int copy_files(int dst, int src, int64_t n, int64_t *done)
+/* One step, during which both stay open. */
+static ssize_t copy_some(const struct copy *copy)
 {
-    while (n > 0) {
-        struct range range = {dst, src, at_most(n, 16 * AT_ONCE)};
-        ssize_t result = weft_blocking(copy_range, &range);
+    int error;
+    struct range range = {.to = copy->dst.fd, .from = copy->src.fd, .n = at_most(copy->left, 16 * AT_ONCE)};
+    ssize_t result;
+    if (!(range.dst = wi_fd_begin_again(range.to, copy->dst.generation, &error)))
+        return error;
+    range.src = wi_fd_begin_again(range.from, copy->src.generation, &error);
+    if (range.src) {
+        result = weft_blocking(copy_range, &range);
+        wi_fd_end(range.src, range.from);
+        if (result == -EBADF)
+            result = -EINVAL; /* of O_APPEND, say */
+    } else {
+        result = error;
+    }
+    wi_fd_end(range.dst, range.to);
+    return result;
+}
+
+static int copy_files(struct copy *copy)
+{
+    while (copy->left > 0) {
+        ssize_t result = copy_some(copy);
         if (result == -EINTR)
             continue;
         if (result <= 0)
             return (int)result; /* 0 may also be a file like those of /proc: the buffer will find out */
-        *done += result;
-        n -= result;
+        arrived(copy, result);
     }
     return 0;
 }
 
 /* ---- sendfile ---- */
 
-struct sending {
-    int src;
-    int64_t left;
-};
-
 static ssize_t try_sendfile(enum wi_fd_kind kind, int dst, void *argument)
 {
-    struct sending *it = argument;
+    const struct copy *copy = argument;
+    int error;
+    struct wi_fd *src = wi_fd_begin_again(copy->src.fd, copy->src.generation, &error);
     (void)kind;
-    return result_of(sendfile(dst, it->src, NULL, at_most(it->left, AT_ONCE)));
+    if (!src)
+        return error;
+    struct wi_sigpipe sigpipe;
+    wi_sigpipe_block(&sigpipe);
+    ssize_t result = result_of(sendfile(dst, copy->src.fd, NULL, at_most(copy->left, AT_ONCE)));
+    wi_sigpipe_restore(&sigpipe);
+    wi_fd_end(src, copy->src.fd);
+    return result;
 }
 
-static int send_file(int dst, int src, int64_t n, int64_t *done)
+/* The operation on an end, which waits for it. */
+static ssize_t do_on(const struct end *end, enum wi_side side, wi_fd_attempt attempt, void *argument)
 {
-    struct sending it = {src, n};
-    while (it.left > 0) {
-        ssize_t result = wi_fd_do(dst, WI_WRITES, try_sendfile, &it, 0);
+    int error;
+    struct wi_fd *f = wi_fd_begin_again(end->fd, end->generation, &error);
+    if (!f)
+        return error;
+    ssize_t result = wi_fd_do_begun(f, end->fd, side, attempt, argument, 0);
+    wi_fd_end(f, end->fd);
+    return result;
+}
+
+static int send_file(struct copy *copy)
+{
+    while (copy->left > 0) {
+        ssize_t result = do_on(&copy->dst, WI_WRITES, try_sendfile, copy);
         if (result <= 0)
             return (int)result;
-        *done += result;
-        it.left -= result;
+        arrived(copy, result);
     }
     return 0;
 }
@@ -134,7 +197,7 @@ static int send_file(int dst, int src, int64_t n, int64_t *done)
 /* ---- splice ---- */
 
 struct splicing {
-    int other; /* the pipe's end */
+    int pipe; /* its end */
     size_t n;
 };
 
@@ -142,25 +205,29 @@ static ssize_t try_splice_in(enum wi_fd_kind kind, int src, void *argument)
 {
     struct splicing *it = argument;
     (void)kind;
-    return result_of(splice(src, NULL, it->other, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    return result_of(splice(src, NULL, it->pipe, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }
 
 static ssize_t try_splice_out(enum wi_fd_kind kind, int dst, void *argument)
 {
     struct splicing *it = argument;
     (void)kind;
-    return result_of(splice(it->other, NULL, dst, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    struct wi_sigpipe sigpipe;
+    wi_sigpipe_block(&sigpipe);
+    ssize_t result = result_of(splice(it->pipe, NULL, dst, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    wi_sigpipe_restore(&sigpipe);
+    return result;
 }
 
 /* What is in the pipe to dst, by hand where splice is refused. */
-static ssize_t empty_pipe(int dst, int out, size_t n)
+static ssize_t empty_pipe(const struct end *dst, int out, size_t n)
 {
     while (n > 0) {
-        ssize_t result = wi_fd_do(dst, WI_WRITES, try_splice_out, &(struct splicing){out, n}, 0);
+        ssize_t result = do_on(dst, WI_WRITES, try_splice_out, &(struct splicing){out, n});
         if (refused(result)) {
             char some[1024];
             ssize_t got = read(out, some, n < sizeof some ? n : sizeof some); /* it is there: does not block */
-            result = got > 0 ? weft_write_all(dst, some, (size_t)got) : -EIO;
+            result = got > 0 ? transfer(dst, WI_WRITES, some, (size_t)got) : -EIO;
         }
         if (result <= 0)
             return result ? result : -EIO;
@@ -169,25 +236,24 @@ static ssize_t empty_pipe(int dst, int out, size_t n)
     return 0;
 }
 
-static int copy_spliced(int dst, int src, int64_t n, int64_t *done, bool *ended)
+/* Until splice says 0, which may be the end or an urgent byte: the buffer finds out. */
+static int copy_spliced(struct copy *copy)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-        return -EINVAL; /* no descriptors to spare: the buffer needs none */
+        return 0; /* no descriptors to spare: the buffer needs none */
     ssize_t result = 1;
-    while (n > 0 && result > 0) {
-        result = wi_fd_do(src, WI_READS, try_splice_in, &(struct splicing){ends[1], at_most(n, AT_ONCE)}, 0);
+    while (copy->left > 0) {
+        result = do_on(&copy->src, WI_READS, try_splice_in, &(struct splicing){ends[1], at_most(copy->left, AT_ONCE)});
         if (result <= 0)
             break;
-        ssize_t error = empty_pipe(dst, ends[0], (size_t)result);
+        ssize_t error = empty_pipe(&copy->dst, ends[0], (size_t)result);
         if (error) {
-            result = error == -EINVAL ? -EIO : error;
+            result = refused(error) ? -EIO : error; /* what is in the pipe is lost: no other way can go on */
             break;
         }
-        *done += result;
-        n -= result;
+        arrived(copy, result);
     }
-    *ended = result == 0;
     close(ends[0]);
     close(ends[1]);
     return result < 0 ? (int)result : 0;
@@ -197,26 +263,27 @@ static int copy_spliced(int dst, int src, int64_t n, int64_t *done, bool *ended)
 
 int64_t weft_copy_n(int dst, int src, int64_t n)
 {
-    struct side from = {0}, to = {0};
-    int error = look_at(src, &from);
+    struct copy copy = {.left = n};
+    int error = look_at(src, &copy.src);
     if (!error)
-        error = look_at(dst, &to);
+        error = look_at(dst, &copy.dst);
     if (error)
         return error;
-    int64_t done = 0;
-    bool ended = false, files = from.kind == WI_FD_FILE;
-    if (files && to.kind == WI_FD_FILE)
-        error = copy_files(dst, src, n, &done);
-    else if (files && !to.blocks)
-        error = send_file(dst, src, n, &done);
-    else if (!files && to.kind != WI_FD_FILE && !from.blocks && !to.blocks &&
-             !(error = copy_buffered(dst, src, n < SPLICE_AFTER ? n : SPLICE_AFTER, &done, &ended)) && !ended && done < n)
-        error = copy_spliced(dst, src, n - done, &done, &ended);
-    if (error && !refused(error))
-        return error;
-    if (!ended && done < n)
-        error = copy_buffered(dst, src, n - done, &done, &ended);
-    return error ? error : done;
+    bool from_file = copy.src.kind == WI_FD_FILE, to_file = copy.dst.kind == WI_FD_FILE;
+    if (from_file && to_file) {
+        error = copy_files(&copy);
+    } else if (from_file && !copy.dst.blocks) {
+        error = send_file(&copy);
+    } else if (!from_file && !to_file && !copy.src.blocks && !copy.dst.blocks) {
+        error = copy_buffered(&copy, SPLICE_AFTER);
+        if (!error && !copy.ended && copy.left > 0)
+            error = copy_spliced(&copy);
+    }
+    if (refused(error))
+        error = 0;
+    if (!error && !copy.ended && copy.left > 0)
+        error = copy_buffered(&copy, INT64_MAX);
+    return error ? error : copy.done;
 }
 
 int64_t weft_copy(int dst, int src)

@@ -16,6 +16,7 @@
 
 #include "io/address.h"
 #include "io/fd.h"
+#include "io/transfer.h"
 #include "timer/timeout.h"
 #include "weft/select.h"
 
@@ -25,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define ATTEMPT_DELAY_NS (250 * WEFT_MS)
 
@@ -43,7 +43,7 @@ static int make_socket(int family, int type, enum wi_fd_kind kind)
     if (!error)
         error = wi_fd_new(fd, kind);
     if (error)
-        close(fd);
+        wi_close(fd);
     return error ? error : fd;
 }
 

@@ -30,6 +30,7 @@
 #include "weft/io.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -41,6 +42,8 @@
 #define USES (CLOSING - 1)
 #define GENERATION_SHIFT 32
 #define GENERATION_MASK UINT64_C(0x7fffffff)
+
+#define TRANSFER_MAX ((size_t)0x7ffff000) /* more the kernel does not transfer at once */
 
 #define CHUNK 256U /* records */
 #define CHUNKS (1U << 16)
@@ -133,11 +136,16 @@ void wi_fds_stop(void)
 static bool enter_state(struct wi_fd *f, uint64_t more)
 {
     uint64_t state = wi_load_relaxed(&f->state);
+    unsigned looks = 0;
     for (;;) {
         if (WI_UNLIKELY(state & CLOSING)) {
             if (state & USES)
                 return false;
-            sched_yield(); /* close(2) is about to return: see above */
+            struct timespec pause = {.tv_nsec = 20000};
+            if (++looks < 10)
+                sched_yield(); /* close(2) is about to return, see above; unless the socket lingers */
+            else
+                nanosleep(&pause, NULL);
             state = wi_load_relaxed(&f->state);
         } else if (wi_cas_acq_rel(&f->state, &state, state + more)) { /* pairs with the release in finish_close */
             return true;
@@ -154,6 +162,21 @@ struct wi_fd *wi_fd_begin(int fd, int *error)
     return WI_LIKELY(enter_state(f, 1)) ? f : NULL;
 }
 
+uint64_t wi_fd_generation(struct wi_fd *f)
+{
+    return wi_load_relaxed(&f->state) >> GENERATION_SHIFT;
+}
+
+struct wi_fd *wi_fd_begin_again(int fd, uint64_t generation, int *error)
+{
+    struct wi_fd *f = wi_fd_begin(fd, error);
+    if (!f || wi_fd_generation(f) == generation)
+        return f;
+    wi_fd_end(f, fd);
+    *error = -EBADF;
+    return NULL;
+}
+
 /* What the number's next descriptor begins with. The lock is held, or nobody else is about. */
 static void make_fresh(struct wi_fd *f, enum wi_fd_kind kind)
 {
@@ -164,32 +187,41 @@ static void make_fresh(struct wi_fd *f, enum wi_fd_kind kind)
     wi_store_relaxed(&f->deadline_ns[WI_WRITES], 0);
 }
 
-/* The last use of a closing record is gone. */
-static int finish_close(struct wi_fd *f, int fd)
+/* The record is for the number's next descriptor. The lock is held. */
+static void next_generation(struct wi_fd *f, enum wi_fd_kind kind)
 {
+    make_fresh(f, kind);
+    uint64_t generation = (wi_load_relaxed(&f->state) >> GENERATION_SHIFT) + 1;
+    wi_store_release(&f->state, generation << GENERATION_SHIFT); /* pairs with enter_state */
+}
+
+/* The last use of a closing record is gone. While close(2) runs, which may take long, the kernel may give the number away already; whoever
+   makes descriptors for weft (wi_fd_new) then makes the record fresh before we can. */
+static void finish_close(struct wi_fd *f, int fd)
+{
+    wi_lock(&f->lock);
+    struct closer *closer = f->closer;
+    f->closer = NULL;
+    uint64_t state = wi_load_relaxed(&f->state);
+    wi_unlock(&f->lock);
     wi_perturb();
+    if (wi_load_relaxed(&f->watched))
+        wi_poller_unwatch(fd); /* or its edges would come for as long as another process has the same open */
     int result = wi_close(fd);
     if (result == -EINTR)
         result = 0; /* on Linux it is closed whatever close says */
     wi_lock(&f->lock);
-    make_fresh(f, WI_FD_UNKNOWN);
-    struct closer *closer = f->closer;
-    f->closer = NULL;
-    struct wi_goroutine *g = NULL;
-    if (closer) {
-        closer->result = result;
-        closer->done = true;
-        g = closer->g;
-    }
-    uint64_t generation = (wi_load_relaxed(&f->state) >> GENERATION_SHIFT) + 1;
-    wi_store_release(&f->state, generation << GENERATION_SHIFT); /* pairs with enter_state */
+    if (wi_load_relaxed(&f->state) == state)
+        next_generation(f, WI_FD_UNKNOWN);
+    closer->result = result;
+    closer->done = true;
+    struct wi_goroutine *g = closer->g;
     wi_unlock(&f->lock);
     if (g) {
         struct wi_thread *t = wi_enter_or_die();
         wi_ready(t, g);
         wi_leave(t);
     }
-    return result;
 }
 
 void wi_fd_end(struct wi_fd *f, int fd)
@@ -215,15 +247,15 @@ static enum wi_fd_kind probe(int fd)
         int flags = fcntl(fd, F_GETFL);
         return flags >= 0 && (flags & O_NONBLOCK) ? WI_FD_OPEN : WI_FD_BLOCKING;
     }
-    int domain = 0, type = 0;
-    socklen_t length = sizeof domain;
-    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
-    length = sizeof type;
-    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length);
-    return (domain == AF_INET || domain == AF_INET6) && type == SOCK_STREAM ? WI_FD_STREAM : WI_FD_SOCKET;
+    int protocol = 0;
+    socklen_t length = sizeof protocol;
+    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length);
+    return protocol == IPPROTO_TCP ? WI_FD_STREAM : WI_FD_SOCKET;
 }
 
-enum wi_fd_kind wi_fd_kind(struct wi_fd *f, int fd)
+__attribute__((noinline)) /* errno is asked for on the thread that the caller is on now */
+enum wi_fd_kind
+wi_fd_kind(struct wi_fd *f, int fd)
 {
     enum wi_fd_kind kind = wi_load_relaxed(&f->kind);
     if (WI_UNLIKELY(kind == WI_FD_UNKNOWN)) {
@@ -387,22 +419,17 @@ static int wait_side(struct wi_fd *f, int fd, enum wi_side side, uint32_t e, int
     return wait_for_edge(f, fd, side, e, until_ns);
 }
 
-/* An operation that did not wait lets others have their turn when it is time. */
-static inline void attend(void)
+/* One attempt after edge number e, and what is learned of it. */
+static inline ssize_t attempt_once(struct wi_fd *f, enum wi_fd_kind kind, int fd, enum wi_side side, uint32_t e,
+                                   wi_fd_attempt attempt, void *argument, size_t whole)
 {
-    struct wi_thread *t = wi_enter_blocking();
-    if (WI_LIKELY(t != NULL))
-        wi_leave(t);
-}
-
-/* One attempt and what is learned of it. */
-static inline ssize_t attempt_once(struct wi_fd *f, enum wi_fd_kind kind, int fd, enum wi_side side, wi_fd_attempt attempt,
-                                   void *argument, size_t whole)
-{
-    uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
-    ssize_t result = attempt(kind, fd, argument);
-    bool all = result == -EAGAIN;
-    if (kind == WI_FD_STREAM && result > 0 && (size_t)result < whole && !wi_load_relaxed(&f->hung_up))
+    ssize_t result;
+    do
+        result = attempt(kind, fd, argument);
+    while (WI_UNLIKELY(result == -EINTR));
+    bool all = result == -EAGAIN && whole != WI_FD_APART;
+    if (kind == WI_FD_STREAM && result > 0 && (size_t)result < whole && whole <= TRANSFER_MAX &&
+        !wi_load_relaxed(&f->hung_up))
         all = true;
     if (all)
         wi_store_relaxed(&f->drained[side], e);
@@ -419,12 +446,9 @@ do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void
         if (is_past(wi_load_relaxed(&f->deadline_ns[side])))
             return -ETIMEDOUT;
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
-        bool attempts = !wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side]);
+        bool attempts = whole == WI_FD_APART || !wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side]);
         if (attempts) {
-            ssize_t result;
-            do
-                result = attempt_once(f, kind, fd, side, attempt, argument, whole);
-            while (WI_UNLIKELY(result == -EINTR));
+            ssize_t result = attempt_once(f, kind, fd, side, e, attempt, argument, whole);
             if (WI_UNLIKELY(result == -ENOTSOCK) && (kind == WI_FD_STREAM || kind == WI_FD_SOCKET) && probe(fd) != kind) {
                 wi_store_relaxed(&f->kind, WI_FD_UNKNOWN); /* closed without our knowledge, and this is another one */
                 kind = wi_fd_kind(f, fd);
@@ -432,14 +456,15 @@ do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void
             }
             if (WI_LIKELY(result != -EAGAIN)) {
                 if (!waited)
-                    attend();
+                    wi_attend();
                 return result;
             }
-            e = wi_load_relaxed(&f->drained[side]);
         }
         int error = is_past(until_ns) ? -ETIME : wait_side(f, fd, side, e, until_ns);
         if (WI_UNLIKELY(error)) {
-            ssize_t result = attempts ? -EAGAIN : attempt(kind, fd, argument); /* what came may not have been polled yet */
+            if (attempts || error == -EBADF)
+                return error;
+            ssize_t result = attempt(kind, fd, argument); /* what came may not have been polled yet */
             return result == -EAGAIN || result == -EINTR ? error : result;
         }
     }
@@ -482,15 +507,13 @@ int wi_fd_new(int fd, enum wi_fd_kind kind)
         return error;
     wi_lock(&f->lock);
     uint64_t state = wi_load_relaxed(&f->state);
-    while (state & CLOSING && !(state & USES)) { /* as in enter_state */
-        wi_unlock(&f->lock);
-        sched_yield();
-        wi_lock(&f->lock);
-        state = wi_load_relaxed(&f->state);
+    if ((state & CLOSING) && !(state & USES)) { /* see finish_close */
+        next_generation(f, kind);
+    } else {
+        make_fresh(f, kind);
+        /* Who still uses a descriptor that was closed behind weft's back goes on with this one. */
+        wi_add_acq_rel(&f->state, UINT64_C(1) << GENERATION_SHIFT);
     }
-    make_fresh(f, kind);
-    /* One more generation; who still uses a descriptor that was closed behind weft's back goes on with this one. */
-    wi_add_acq_rel(&f->state, UINT64_C(1) << GENERATION_SHIFT);
     wi_unlock(&f->lock);
     return 0;
 }
@@ -501,23 +524,23 @@ int weft_close_fd(int fd)
     struct wi_fd *f = record_of(fd, &error);
     if (!f)
         return error;
-    if (!enter_state(f, CLOSING | 1))
-        return -EBADF;
     struct wi_thread *t = wi_enter_blocking();
-    if (!t) { /* in a signal handler; who waits finds out when it looks */
-        wi_fd_end(f, fd);
-        return 0;
+    if (!t)
+        return -EDEADLK;
+    if (!enter_state(f, CLOSING | 1)) {
+        wi_leave(wi_self());
+        return -EBADF;
     }
-    wake_side(t, f, WI_READS);
-    wake_side(t, f, WI_WRITES);
     struct closer closer = {0};
     wi_lock(&f->lock);
     f->closer = &closer;
     wi_unlock(&f->lock);
+    wake_side(t, f, WI_READS);
+    wake_side(t, f, WI_WRITES);
     wi_leave(t);
     wi_fd_end(f, fd);
     if ((t = wi_enter_blocking()) == NULL)
-        return -EDEADLK;
+        wi_enter_refused(); /* somebody needs the closer */
     wi_lock(&f->lock);
     if (closer.done) {
         wi_unlock(&f->lock);
@@ -585,14 +608,17 @@ int wi_fd_wait_until(int fd, int events, int64_t until_ns)
     enum wi_side side = reads || !(events & POLLOUT) ? WI_READS : WI_WRITES;
     if (either)
         wi_add_acq_rel(&f->either, 1); /* before the look: an edge after it must count */
-    for (;;) {
+    for (bool waited = false;; waited = true) {
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
         if ((result = wi_look(fd, events)) == -EINTR)
             continue;
         if (result > 0 && (result & POLLNVAL))
             result = -EBADF;
-        if (result != 0)
+        if (result != 0) {
+            if (!waited)
+                wi_attend();
             break;
+        }
         if (is_past(wi_load_relaxed(&f->deadline_ns[side]))) {
             result = -ETIMEDOUT;
             break;

@@ -371,14 +371,6 @@ ssize_t wi_file_transfer(int fd, bool writes, const struct iovec *parts, int n, 
     return wait_for(&r);
 }
 
-/* A call that did not wait lets others have their turn when it is time. */
-static void attend(void)
-{
-    struct wi_thread *t = wi_enter_blocking();
-    if (t)
-        wi_leave(t);
-}
-
 static ssize_t transfer(int fd, bool writes, const void *buffer, size_t size, int64_t offset)
 {
     if (offset < 0)
@@ -390,7 +382,7 @@ static ssize_t transfer(int fd, bool writes, const void *buffer, size_t size, in
     struct iovec part = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
     ssize_t result = wi_file_transfer(fd, writes, &part, 1, offset);
     wi_fd_end(f, fd);
-    attend();
+    wi_attend();
     return result;
 }
 
@@ -506,7 +498,7 @@ int weft_open(const char *path, int flags, ...)
         close(fd);
         fd = error;
     }
-    attend();
+    wi_attend();
     return fd;
 }
 
@@ -520,7 +512,7 @@ static int stat_path(const char *path, int flags, struct stat *into)
         result = weft_blocking(stat_now, path, flags, into);
         leave_crew();
     }
-    attend();
+    wi_attend();
     return result;
 }
 

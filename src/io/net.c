@@ -8,6 +8,7 @@
 
 #include "io/address.h"
 #include "io/fd.h"
+#include "io/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 /* ---- listen ---- */
 
@@ -43,7 +43,7 @@ static int bind_new(const struct wi_network *network, const struct sockaddr *add
     if (!error)
         error = -wi_fd_new(fd, streams ? WI_FD_OPEN : WI_FD_SOCKET);
     if (error)
-        close(fd);
+        wi_close(fd);
     return error ? -error : fd;
 }
 
@@ -126,8 +126,7 @@ static bool is_of_connection(int fd, int error)
 /* The kernel looks for a free number before it looks for a connection. */
 static bool is_pending(int fd)
 {
-    struct pollfd look = {.fd = fd, .events = POLLIN};
-    return poll(&look, 1, 0) != 0; /* when poll fails too, the first error stands */
+    return wi_look(fd, POLLIN) != 0; /* when that fails too, the first error stands */
 }
 
 static ssize_t try_accept(enum wi_fd_kind kind, int fd, void *argument)
@@ -156,7 +155,7 @@ static ssize_t try_accept(enum wi_fd_kind kind, int fd, void *argument)
             tcp = setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0;
         int error = wi_fd_new(connection, tcp ? WI_FD_STREAM : WI_FD_SOCKET);
         if (error)
-            close(connection);
+            wi_close(connection);
         return error ? error : connection;
     }
 }

@@ -67,6 +67,13 @@ int wi_poller_watch(int fd, uint64_t key)
     return wi_os_epoll_add(epoll, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET, key);
 }
 
+void wi_poller_unwatch(int fd)
+{
+    int epoll = wi_load_acquire(&poller.epoll); /* pairs with make_locked */
+    if (epoll)
+        wi_os_epoll_remove(epoll - 1, fd);
+}
+
 int wi_poller_add(int fd, uint32_t events, struct wi_source *source)
 {
     int epoll = instance();
@@ -80,7 +87,8 @@ void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64
     wi_perturb();
     if (ticket != 0 && !(wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
         return;
-    wi_prefetch_stack(g);
+    if (!(g->flags & WI_G_THREAD)) /* which has no stack of ours */
+        wi_prefetch_stack(g);
     *polled->end = g;
     polled->end = &g->next;
 }
@@ -90,6 +98,8 @@ struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
     struct epoll_event events[EVENTS];
     int epoll = wi_load_acquire(&poller.epoll); /* pairs with make_locked */
     int n = epoll ? wi_os_epoll_wait(epoll - 1, events, EVENTS, deadline_ns) : 0;
+    if (WI_UNLIKELY(n < 0 && n != -EINTR))
+        wi_fatal("the descriptor that weft polls with was closed by the program (%s)", strerror(-n));
     struct wi_polled polled = {.end = &polled.first};
     bool misdirected = false;
     for (int i = 0; i < n; i++) {

@@ -25,6 +25,7 @@ void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64
 /* For descriptors, see fd.c: events come to wi_fd_event with this key, which has WI_FD_KEY. Errors as above; -EPERM: always ready. */
 #define WI_FD_KEY (UINT64_C(1) << 63)
 int wi_poller_watch(int fd, uint64_t key);
+void wi_poller_unwatch(int fd);
 
 /* For hooks.h: looks, or waits until deadline_ns (0: looks only); the goroutines that are ready now, linked by next. */
 struct wi_goroutine *wi_poller_poll(int64_t deadline_ns);

@@ -1,15 +1,16 @@
 /* rw.c — reading and writing: the attempts that do not block, by kind of descriptor, and the public calls.
 
    A socket needs no O_NONBLOCK: MSG_DONTWAIT does it for one call. Pipes and terminals that block are asked with RWF_NOWAIT, or, where the
-   kernel does not know it for them, looked at with poll(2) first: if then somebody else takes what was there, the thread blocks,
-   and the monitor sees to it as with any blocking call. Files are never waited for here: see file.c. */
+   kernel does not know it for them (FIFOs, terminals), looked at with poll(2) first: if then somebody else takes what was there, or a
+   terminal takes less than a line, the thread blocks, and the monitor sees to it as with any blocking call. Files are never waited for here: see file.c. */
 #define _GNU_SOURCE 1 /* preadv2 */
 #include "io/fd.h"
 #include "io/file.h"
+#include "io/sigpipe.h"
 #include "io/transfer.h"
 #include "weft/io.h"
 
-#include <signal.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -37,33 +38,21 @@ static ssize_t look(int fd, short events)
     return there > 0 ? 0 : there == 0 ? -EAGAIN : there;
 }
 
-/* ---- SIGPIPE ----
-   weft's own threads block it. On any other it must be blocked during the write; one that we caused is taken back, unless there was one
-   before. */
-
-static bool sends_no_sigpipe(void)
-{
-    struct wi_thread *t = wi_self();
-    return t && t->kind == WI_THREAD_RUNTIME;
-}
-
 static ssize_t write_quietly(int fd, const struct iovec *parts, int n, int flags)
 {
-    if (sends_no_sigpipe())
-        return result_of(pwritev2(fd, parts, n, -1, flags));
-    sigset_t pipe_only, before, pending;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    struct wi_sigpipe sigpipe;
+    wi_sigpipe_block(&sigpipe);
     ssize_t result = result_of(pwritev2(fd, parts, n, -1, flags));
-    if (result == -EPIPE && !sigismember(&pending, SIGPIPE)) {
-        static const struct timespec now;
-        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
-            ;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    wi_sigpipe_restore(&sigpipe);
     return result;
+}
+
+/* To a FIFO or a terminal that blocks, when poll says that it can be written: as much as then surely fits into a FIFO. */
+static ssize_t write_what_fits(int fd, const struct iovec *parts)
+{
+    struct iovec first = *parts;
+    first.iov_len = first.iov_len < PIPE_BUF ? first.iov_len : PIPE_BUF;
+    return write_quietly(fd, &first, 1, 0);
 }
 
 /* ---- attempts ---- */
@@ -101,7 +90,7 @@ static ssize_t try_readv(enum wi_fd_kind kind, int fd, void *argument)
 
 static ssize_t try_writev(enum wi_fd_kind kind, int fd, void *argument)
 {
-    const struct transfer *transfer = argument;
+    struct transfer *transfer = argument;
     if (is_socket(kind)) {
         if (WI_LIKELY(transfer->n == 1))
             return wi_send(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -114,17 +103,26 @@ static ssize_t try_writev(enum wi_fd_kind kind, int fd, void *argument)
     if (!no_wait_unknown(result))
         return result;
     result = look(fd, POLLOUT);
-    return result ? result : write_quietly(fd, transfer->parts, transfer->n, 0);
+    while (transfer->n > 1 && transfer->parts->iov_len == 0)
+        transfer->parts++, transfer->n--;
+    return result ? result : write_what_fits(fd, transfer->parts);
 }
 
 /* ---- the calls ---- */
 
-static ssize_t transfer_begun(struct wi_fd *f, int fd, enum wi_side side, const struct iovec *parts, int n)
+ssize_t wi_fd_transfer(struct wi_fd *f, int fd, enum wi_side side, const struct iovec *parts, int n)
 {
-    if (WI_UNLIKELY(wi_fd_kind(f, fd) == WI_FD_FILE))
-        return wi_file_transfer(fd, side == WI_WRITES, parts, n, -1);
+    enum wi_fd_kind kind = wi_fd_kind(f, fd);
+    size_t size = size_of(parts, n);
+    if (WI_UNLIKELY(kind == WI_FD_FILE)) {
+        ssize_t result = wi_file_transfer(fd, side == WI_WRITES, parts, n, -1);
+        wi_attend();
+        return result;
+    }
+    if (WI_UNLIKELY(size == 0) && kind != WI_FD_UNKNOWN && (side == WI_READS || kind == WI_FD_STREAM))
+        return 0; /* where read(2) does not wait, recv(2) does, or takes a datagram */
     struct transfer it = {parts, n};
-    return wi_fd_do_begun(f, fd, side, side == WI_READS ? try_readv : try_writev, &it, size_of(parts, n));
+    return wi_fd_do_begun(f, fd, side, side == WI_READS ? try_readv : try_writev, &it, size);
 }
 
 static ssize_t transfer(int fd, enum wi_side side, const struct iovec *parts, int n)
@@ -135,27 +133,33 @@ static ssize_t transfer(int fd, enum wi_side side, const struct iovec *parts, in
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
         return error;
-    ssize_t result = transfer_begun(f, fd, side, parts, n);
+    ssize_t result = wi_fd_transfer(f, fd, side, parts, n);
     wi_fd_end(f, fd);
     return result;
 }
 
-/* All of size, unless the end comes first; one operation, so that a close in the middle ends it. */
+ssize_t wi_fd_transfer_all(struct wi_fd *f, int fd, enum wi_side side, char *buffer, size_t size)
+{
+    size_t done = 0;
+    ssize_t n;
+    do {
+        n = wi_fd_transfer(f, fd, side, &(struct iovec){buffer + done, size - done}, 1);
+        if (n > 0)
+            done += (size_t)n;
+    } while (n > 0 && done < size);
+    return n < 0 ? n : (ssize_t)done;
+}
+
+/* One operation, so that a close in the middle ends it. */
 static ssize_t transfer_all(int fd, enum wi_side side, char *buffer, size_t size)
 {
     int error;
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
         return error;
-    size_t done = 0;
-    ssize_t n;
-    do {
-        n = transfer_begun(f, fd, side, &(struct iovec){buffer + done, size - done}, 1);
-        if (n > 0)
-            done += (size_t)n;
-    } while (n > 0 && done < size);
+    ssize_t result = wi_fd_transfer_all(f, fd, side, buffer, size);
     wi_fd_end(f, fd);
-    return n < 0 ? n : (ssize_t)done;
+    return result;
 }
 
 ssize_t weft_read(int fd, void *buffer, size_t size)
@@ -234,11 +238,11 @@ static ssize_t try_sendmsg(enum wi_fd_kind kind, int fd, void *argument)
     return result_of(sendmsg(fd, it->header, it->flags | MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-/* flags have MSG_DONTWAIT: one attempt is all. */
+/* With MSG_DONTWAIT one attempt is all. */
 static ssize_t do_flagged(int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, int flags)
 {
-    if (!(flags & MSG_DONTWAIT))
-        return wi_fd_do(fd, side, attempt, argument, 0);
+    if (!(flags & MSG_DONTWAIT)) /* what is peeked at, urgent or in the error queue is waited for apart */
+        return wi_fd_do(fd, side, attempt, argument, (flags & ~MSG_NOSIGNAL) == 0 ? 0 : WI_FD_APART);
     int error;
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
@@ -250,9 +254,33 @@ static ssize_t do_flagged(int fd, enum wi_side side, wi_fd_attempt attempt, void
     return result;
 }
 
+/* What MSG_WAITALL asks of a stream: more until all is there, or an error or the end comes, which the next call will report. */
+static ssize_t receive_all(int fd, struct datagram *it)
+{
+    size_t done = 0, size = it->size;
+    char *buffer = it->buffer;
+    ssize_t n;
+    do {
+        it->buffer = buffer + done;
+        it->size = size - done;
+        n = do_flagged(fd, WI_READS, try_recvfrom, it, it->flags);
+        done += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && done < size);
+    return n < 0 && done == 0 ? n : (ssize_t)done;
+}
+
+static bool is_stream(int fd)
+{
+    int type = 0;
+    socklen_t length = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM;
+}
+
 ssize_t weft_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *from, unsigned *length)
 {
     struct datagram it = {buffer, size, flags, from, length, length ? *length : 0};
+    if ((flags & MSG_WAITALL) && !(flags & (MSG_DONTWAIT | MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)) && is_stream(fd))
+        return receive_all(fd, &it);
     return do_flagged(fd, WI_READS, try_recvfrom, &it, flags);
 }
 

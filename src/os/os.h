@@ -56,6 +56,7 @@ struct epoll_event;
 int wi_os_epoll_create(void); /* close-on-exec; a descriptor, or a negative errno */
 /* Watches fd, or changes what it is watched for. 0, or a negative errno: -EPERM when it is of a kind that is always ready. */
 int wi_os_epoll_add(int epoll, int fd, uint32_t events, uint64_t key);
+void wi_os_epoll_remove(int epoll, int fd);
 /* Waits until there are events, at most to deadline_ns of CLOCK_MONOTONIC; 0: looks only, INT64_MAX: for ever. The number of events, at
    most n; 0: none came; -EINTR. */
 int wi_os_epoll_wait(int epoll, struct epoll_event *events, int n, int64_t deadline_ns);

@@ -64,6 +64,16 @@ static inline struct wi_thread *wi_enter_blocking_or_die(void)
     return t;
 }
 
+static inline void wi_leave(struct wi_thread *t);
+
+/* For blocking calls that had no need to wait, and are made outside weft: others have their turn when it is time. */
+static inline void wi_attend(void)
+{
+    struct wi_thread *t = wi_enter_blocking();
+    if (WI_LIKELY(t != NULL))
+        wi_leave(t);
+}
+
 static inline void wi_leave(struct wi_thread *t)
 {
     wi_perturb();

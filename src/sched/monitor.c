@@ -131,8 +131,9 @@ enum verdict { NOTHING_WAITS, WAITS, SOON /* look again quickly */ };
 
 /* What waits, seen from all workers. */
 struct waiting {
-    bool outside; /* in the queues that belong to no worker */
-    bool queued;  /* in some worker's rings */
+    bool outside;  /* in the queues that belong to no worker */
+    bool unpolled; /* what nobody sits in the poller for */
+    bool queued;   /* in some worker's rings */
 };
 
 static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *thread, int64_t now_ns)
@@ -188,7 +189,7 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
     bool timer_due = wi_load_relaxed(&w->timer_next_ns) <= now_ns;
     bool idle_worker = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) != 0;
     uint32_t queued = wi_runq_length(&w->runq);
-    bool waits = waiting->outside || timer_due || queued;
+    bool waits = waiting->outside || timer_due || queued || (waiting->unpolled && !idle_worker);
     if (!WI_CLAIM_IS_OWNED(claim)) {
         watch->thread = 0;
         if (waits && idle_worker)
@@ -310,8 +311,9 @@ static enum verdict look_around(int64_t now_ns)
         waiting.queued = wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) != 0;
     }
     serve_blockers(now_ns);
-    bool starved = serve_starved(now_ns), unwatched = serve_poller(now_ns), homesick = serve_homesick();
-    if (starved || unwatched || homesick)
+    waiting.unpolled = serve_poller(now_ns);
+    bool starved = serve_starved(now_ns), homesick = serve_homesick();
+    if (starved || waiting.unpolled || homesick)
         verdict = WAITS;
     for (unsigned i = 0; i < wi_sched.procs; i++) {
         enum verdict one = look_at(&wi_sched.workers[i], &monitor.watches[i], now_ns, &waiting);

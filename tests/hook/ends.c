@@ -266,11 +266,7 @@ static void reuse_numbers(void)
 
 TEST(numbers_are_used_again)
 {
-    weft_waitgroup wg = {0};
-    weft_wg_add(&wg, 1);
-    weft_go(run_in_goroutine, reuse_numbers, &wg);
-    weft_wg_wait(&wg);
-    reuse_numbers();
+    once_each(reuse_numbers);
 }
 
 /* ---- contexts ---- */

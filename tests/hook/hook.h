@@ -87,6 +87,16 @@ static TEST_UNUSED_ void everywhere(void (*check)(void))
     weft_wg_wait(&wg);
 }
 
+/* Once on this thread, then once in a goroutine. */
+static TEST_UNUSED_ void once_each(void (*check)(void))
+{
+    weft_waitgroup wg = {0};
+    check();
+    weft_wg_add(&wg, 1);
+    weft_go(run_in_goroutine, check, &wg);
+    weft_wg_wait(&wg);
+}
+
 #define EVERYWHERE(name)                                                                                                    \
     static void check_##name(void);                                                                                         \
     TEST(name)                                                                                                              \

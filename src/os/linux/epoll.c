@@ -27,6 +27,13 @@ int wi_os_epoll_add(int epoll, int fd, uint32_t events, uint64_t key)
     return result;
 }
 
+void wi_os_epoll_remove(int epoll, int fd)
+{
+    int saved = errno;
+    epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
+    errno = saved;
+}
+
 /* Where there is no epoll_pwait2 (before Linux 5.11): a millisecond is the unit, rounded up. */
 static int wait_coarsely(int epoll, struct epoll_event *events, int n, int64_t ns)
 {
@@ -45,7 +52,7 @@ int wi_os_epoll_wait(int epoll, struct epoll_event *events, int n, int64_t deadl
     if (ns > 0 && !wi_load_relaxed(&coarse)) {
         struct timespec timeout = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
         got = (int)syscall(SYS_epoll_pwait2, epoll, events, n, &timeout, NULL, 0);
-        if (got < 0 && errno == ENOSYS)
+        if (got < 0 && errno != EINTR) /* not there, or a filter of system calls that does not know it */
             wi_store_relaxed(&coarse, true);
         else if (got < 0)
             got = -errno;
