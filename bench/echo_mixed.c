@@ -49,7 +49,7 @@ static void read_fifo(int fifo)
 /* The other process: for each number that it is told, a port, a run. */
 static void run_clients(int orders, int results)
 {
-    struct load_options options = {.connections = (int)bench.n, .size = 64, .pause_ns = 100 * WEFT_MS};
+    struct load_options options = {.connections = (int)bench.n, .size = 64, .pause_ns = 100 * WEFT_MS, .sleeps = true};
     struct sockaddr_in *address = (struct sockaddr_in *)&options.address;
     options.address_length = sizeof *address;
     options.seconds = bench.smoke ? 0.2 : 5;

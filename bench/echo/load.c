@@ -1,4 +1,4 @@
-/* load: loads an echo server, see load.h.   load HOST:PORT CONNECTIONS SECONDS [SERVER_PID [MESSAGES_PER_SECOND]]
+/* load: loads an echo server, see load.h.   load [--sleep] HOST:PORT CONNECTIONS SECONDS [SERVER_PID [MESSAGES_PER_SECOND]]
 
    Prints requests per second, the latencies' 50th, 99th and 99.9th percentile and maximum in microseconds, and, with the
    server's process id, its CPU time per request in microseconds and the share of the time that it was busy. */
@@ -8,7 +8,7 @@
 
 static void usage(void)
 {
-    fputs("usage: load HOST:PORT CONNECTIONS SECONDS [SERVER_PID [MESSAGES_PER_SECOND]]     HOST: an IPv4 address\n",
+    fputs("usage: load [--sleep] HOST:PORT CONNECTIONS SECONDS [SERVER_PID [MESSAGES_PER_SECOND]], HOST an IPv4 address\n",
           stderr);
     exit(2);
 }
@@ -31,6 +31,9 @@ static void parse_address(const char *text, struct load_options *options)
 
 int main(int argc, char **argv)
 {
+    bool sleeps = argc > 1 && strcmp(argv[1], "--sleep") == 0;
+    argc -= sleeps;
+    argv += sleeps;
     if (argc < 4 || argc > 6)
         usage();
     struct load_options options = {.connections = atoi(argv[2]), .size = 64, .seconds = atof(argv[3])};
@@ -40,6 +43,7 @@ int main(int argc, char **argv)
     if (options.connections < 1 || options.seconds <= 0 || options.server < 0 || rate < 0)
         usage();
     options.pause_ns = rate > 0 ? (int64_t)((double)options.connections / rate * 1e9) : 0;
+    options.sleeps = sleeps || options.pause_ns > 0;
     options.warmup = options.seconds < 2 ? options.seconds / 4 : 0.5;
 
     struct load_result result = load_run(&options);

@@ -1,11 +1,13 @@
 /* load.h — the other end of an echo server: one thread with epoll, no weft. Every connection has one message on its way at a
    time and waits for its echo, which is compared.
 
-   pause_ns 0: the next message goes out when the echo has come (a closed loop), and the thread never sleeps: otherwise it
-   would be the server that pays for waking it, 1 to 2 us each time, the more often the slower it is, which makes a small
-   difference of servers a large one of figures. Else each connection has a message to send every pause_ns, the connections
-   evenly spread, and a message that the echo before it has held up counts from when it was due: otherwise a server that
-   stalls would be asked less and look better. */
+   pause_ns 0: the next message goes out when the echo has come (a closed loop). Else each connection has a message to send
+   every pause_ns, the connections evenly spread, and a message that the echo before it has held up counts from when it was
+   due: otherwise a server that stalls would be asked less and look better.
+
+   sleeps: the thread sleeps when nothing has come. In a closed loop on one machine it is the server that pays for waking it,
+   1 to 2 us in its send, the more often the slower the server is, which makes a small difference of servers a large one of
+   figures. So the alternative is to look at once again. */
 #ifndef ECHO_LOAD_H
 #define ECHO_LOAD_H
 
@@ -35,6 +37,7 @@ struct load_options {
     int connections, size; /* size: bytes of a message, 16 or more */
     double warmup, seconds;
     int64_t pause_ns;
+    bool sleeps;  /* see above */
     pid_t server; /* whose CPU time is read; 0: nobody's */
 };
 
@@ -188,7 +191,7 @@ static inline void load_until(struct load *load, int64_t end_ns)
         int64_t wake_ns = end_ns;
         if (load->options->pause_ns > 0 && load->next_due_ns < wake_ns)
             wake_ns = load->next_due_ns;
-        int64_t left_ns = wake_ns > now_ns && load->options->pause_ns > 0 ? wake_ns - now_ns : 0;
+        int64_t left_ns = wake_ns > now_ns && load->options->sleeps ? wake_ns - now_ns : 0;
         struct timespec left = {left_ns / 1000000000, left_ns % 1000000000};
         int n = epoll_pwait2(load->poll_fd, events, LOAD_EVENTS, &left, NULL);
         for (int i = 0; i < n; i++)

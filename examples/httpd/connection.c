@@ -4,13 +4,13 @@
    writes before it reads), until the output is full, or a file has to follow. So a request costs one read and one
    write, and any number of requests that came together cost no more.
 
-   Idle connections are cheap: after WARM without a request the buffers go back, and what is left of the connection is a
-   goroutine with its one touched page of stack.
+   Connections have buffers only while they have a request: between two, they wait with a little room on the stack. So
+   an idle one is a goroutine with its one touched page, and a thousand busy ones share the few buffers that are in the
+   processor's cache.
 
    Deadlines against slow clients: the head of a request has to be there header_ns after its first byte, however it
-   trickles in; its body body_ns after that; a write, or a piece of a file, makes its way within write_ns; and between
-   requests a client may wait for idle_ns. Deadlines that move with every request are set with slack, only when what is
-   set is too near or too far. */
+   trickles in; its body body_ns after that; a full output, or a piece of a file, makes its way within write_ns; and
+   between requests a client may wait for idle_ns. */
 #include "httpd.h"
 
 #include <errno.h>
@@ -19,109 +19,102 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-static const int64_t WARM = 1 * WEFT_SECOND;
+enum { FIRST = 1024 }; /* bytes of a request that a connection without buffers has room for: most are smaller */
 static const int64_t LINGER = 1 * WEFT_SECOND;
 static const int64_t FILE_PIECE = 256 * 1024; /* of a file, has to be taken within write_ns */
 
 /* ---- buffers ---- */
 
+static struct pool *pool_of(struct connection *c)
+{
+    return &c->server->pools[c->fd % POOLS];
+}
+
 static bool take_buffers(struct connection *c)
 {
-    struct server *server = c->server;
-    weft_lock(&server->mutex);
-    c->b = server->free;
+    struct pool *pool = pool_of(c);
+    weft_lock(&pool->mutex);
+    c->b = pool->first;
     if (c->b != NULL) {
-        server->free = c->b->next;
-        server->free_count--;
+        pool->first = c->b->next;
+        pool->count--;
     }
-    weft_unlock(&server->mutex);
-    if (c->b == NULL && (c->b = malloc(sizeof *c->b)) == NULL)
-        return false;
-    c->b->start = c->b->parsed = c->b->scanned = c->b->end = c->b->filled = 0;
-    c->b->date_second = -1;
+    weft_unlock(&pool->mutex);
+    if (c->b == NULL) {
+        if ((c->b = malloc(sizeof *c->b)) == NULL)
+            return false;
+        c->b->date_second = -1;
+    }
+    c->b->start = c->b->end = c->b->filled = 0;
     return true;
 }
 
 static void give_buffers(struct connection *c)
 {
-    enum { KEPT = 64 };
-    struct server *server = c->server;
+    enum { KEPT = 16 };
+    struct pool *pool = pool_of(c);
     struct buffers *b = c->b;
     c->b = NULL;
-    weft_lock(&server->mutex);
-    if (server->free_count < KEPT) {
-        b->next = server->free;
-        server->free = b;
-        server->free_count++;
+    weft_lock(&pool->mutex);
+    if (pool->count < KEPT) {
+        b->next = pool->first;
+        pool->first = b;
+        pool->count++;
         b = NULL;
     }
-    weft_unlock(&server->mutex);
+    weft_unlock(&pool->mutex);
     free(b);
 }
 
 /* ---- writing ---- */
 
-static void set_deadline(int fd, int events, int64_t *set, int64_t deadline_ns, int64_t slack_ns)
+static void set_write_deadline(struct connection *c, bool on)
 {
-    if (*set >= deadline_ns && *set - deadline_ns <= slack_ns)
-        return;
-    *set = deadline_ns + slack_ns;
-    weft_fd_set_deadline(fd, events, *set);
+    weft_fd_set_deadline(c->fd, POLLOUT, on ? weft_now() + c->server->options.write_ns : INT64_MAX);
 }
 
-static void write_within(struct connection *c)
+/* Most answers fit into what the kernel takes at once; there is a deadline only for those that have to wait. */
+static void write_output(struct connection *c, int flags)
 {
-    int64_t limit = c->server->options.write_ns;
-    set_deadline(c->fd, POLLOUT, &c->write_by_ns, c->now_ns + limit, limit / 2);
+    struct buffers *b = c->b;
+    bool waits = false;
+    for (size_t done = 0; done < b->filled && !c->broken;) {
+        ssize_t n = weft_sendto(c->fd, b->output + done, b->filled - done, flags | (waits ? 0 : MSG_DONTWAIT), NULL, 0);
+        if (n == -EAGAIN)
+            set_write_deadline(c, waits = true);
+        else if (n < 0)
+            c->broken = true;
+        else
+            done += (size_t)n;
+    }
+    if (waits)
+        set_write_deadline(c, false);
+    b->filled = 0;
 }
 
 void connection_flush(struct connection *c)
 {
-    struct buffers *b = c->b;
-    if (b->filled > 0 && !c->broken) {
-        write_within(c);
-        c->broken = weft_write_all(c->fd, b->output, b->filled) < 0;
-    }
-    b->filled = 0;
+    write_output(c, 0);
 }
 
 char *connection_room(struct connection *c, size_t n)
 {
-    if (OUTPUT - c->b->filled < n) {
+    if (OUTPUT - c->b->filled < n)
         connection_flush(c);
-        c->now_ns = weft_now(); /* this may have taken its time */
-    }
     return c->b->output + c->b->filled;
-}
-
-/* The head goes with MSG_MORE, so that the file's first bytes are in the same packet. */
-static void flush_more(struct connection *c)
-{
-    struct buffers *b = c->b;
-    write_within(c);
-    for (size_t done = 0; done < b->filled && !c->broken;) {
-        struct iovec rest = {b->output + done, b->filled - done};
-        struct msghdr message = {.msg_iov = &rest, .msg_iovlen = 1};
-        ssize_t n = weft_sendmsg(c->fd, &message, MSG_MORE | MSG_NOSIGNAL);
-        c->broken = n < 0;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    b->filled = 0;
 }
 
 void connection_send_file(struct connection *c, int file, int64_t offset, int64_t length)
 {
     if (length == 0)
         return;
-    flush_more(c);
+    write_output(c, MSG_MORE); /* the head, with which the first bytes shall share a packet */
     if (offset > 0 && lseek(file, offset, SEEK_SET) < 0)
         c->broken = true;
     while (length > 0 && !c->broken) {
-        c->now_ns = weft_now();
-        write_within(c);
+        set_write_deadline(c, true);
         int64_t n = weft_copy_n(c->fd, file, length < FILE_PIECE ? length : FILE_PIECE);
         if (n <= 0) /* it cannot be sent, or has become shorter than was promised */
             c->broken = true;
@@ -129,6 +122,7 @@ void connection_send_file(struct connection *c, int file, int64_t offset, int64_
             c->b->request.sent += n;
         length -= n;
     }
+    set_write_deadline(c, false);
 }
 
 /* ---- reading ---- */
@@ -142,7 +136,16 @@ void connection_move_down(struct buffers *b)
     b->start = 0;
 }
 
-ssize_t connection_fill(struct connection *c, int64_t deadline_ns, int64_t slack_ns)
+/* Deadlines that move with every request are set later than needed, so that they need not be set every time. */
+static void set_read_deadline(struct connection *c, int64_t deadline_ns, int64_t slack_ns)
+{
+    if (c->read_by_ns >= deadline_ns && c->read_by_ns - deadline_ns <= slack_ns)
+        return;
+    c->read_by_ns = deadline_ns + slack_ns;
+    weft_fd_set_deadline(c->fd, POLLIN, c->read_by_ns);
+}
+
+ssize_t connection_fill(struct connection *c, int64_t deadline_ns)
 {
     struct buffers *b = c->b;
     connection_flush(c);
@@ -150,7 +153,7 @@ ssize_t connection_fill(struct connection *c, int64_t deadline_ns, int64_t slack
         return -EPIPE;
     if (b->start > 0)
         connection_move_down(b);
-    set_deadline(c->fd, POLLIN, &c->read_by_ns, deadline_ns, slack_ns);
+    set_read_deadline(c, deadline_ns, 0);
     ssize_t n = weft_read(c->fd, b->input + b->end, INPUT - b->end);
     c->now_ns = weft_now();
     if (n > 0)
@@ -158,28 +161,27 @@ ssize_t connection_fill(struct connection *c, int64_t deadline_ns, int64_t slack
     return n;
 }
 
-/* Waits for the first bytes of the next request, without buffers if that takes long. */
+/* Waits for the first bytes of the next request, without buffers. */
 static bool await_request(struct connection *c)
 {
-    struct buffers *b = c->b;
-    b->start = b->parsed = b->scanned = b->end = 0;
-    b->request.has_head = false;
-    atomic_store_explicit(&c->busy, false, memory_order_relaxed);
-    if (atomic_load_explicit(&c->server->stopping, memory_order_relaxed))
-        return false;
-    int64_t idle_ns = c->server->options.idle_ns, warm_ns = idle_ns < WARM ? idle_ns : WARM;
-    int64_t until_ns = c->now_ns + idle_ns;
-    ssize_t n = connection_fill(c, c->now_ns + warm_ns, warm_ns / 2);
-    if (n == -ETIMEDOUT && c->now_ns < until_ns) {
+    char first[FIRST];
+    int64_t idle_ns = c->server->options.idle_ns;
+    if (c->b != NULL) {
+        connection_flush(c);
         give_buffers(c);
-        set_deadline(c->fd, POLLIN, &c->read_by_ns, until_ns, idle_ns / 2);
-        if (weft_wait_fd(c->fd, POLLIN) < 0 || !take_buffers(c))
-            return false;
-        c->now_ns = weft_now();
-        n = connection_fill(c, c->now_ns + WARM, WARM / 2);
     }
+    if (c->broken || atomic_load_explicit(&c->server->stopping, memory_order_relaxed))
+        return false;
+    set_read_deadline(c, c->now_ns + idle_ns, idle_ns / 2);
+    atomic_store_explicit(&c->busy, false, memory_order_relaxed);
+    ssize_t n = weft_read(c->fd, first, sizeof first);
+    if (n <= 0 || !take_buffers(c))
+        return false;
     atomic_store_explicit(&c->busy, true, memory_order_relaxed);
-    return n > 0;
+    c->now_ns = weft_now();
+    memcpy(c->b->input, first, (size_t)n);
+    c->b->end = (size_t)n;
+    return true;
 }
 
 /* ---- requests ---- */
@@ -267,19 +269,15 @@ void connection_serve(struct server *server, int fd)
 {
     struct connection c = {.server = server, .fd = fd, .now_ns = weft_now()};
     server_enter(&c);
-    if (take_buffers(&c)) {
-        while (!c.closing && !c.broken) {
-            if (c.b->start == c.b->end && !await_request(&c))
-                break;
-            if (!serve_request(&c))
-                break;
-        }
-        if (c.b != NULL) {
-            connection_flush(&c);
-            if (c.closing && !c.broken)
-                linger(&c);
-            give_buffers(&c);
-        }
+    do {
+        if ((c.b == NULL || c.b->start == c.b->end) && !await_request(&c))
+            break;
+    } while (serve_request(&c) && !c.closing && !c.broken);
+    if (c.b != NULL) {
+        connection_flush(&c);
+        if (c.closing && !c.broken)
+            linger(&c);
+        give_buffers(&c);
     }
     server_leave(&c);
     weft_close_fd(fd);

@@ -29,6 +29,7 @@ enum {
     OUTPUT = 16384, /* bytes of answers that are written at once */
     PATH = 4096,    /* the longest path of a file, with its end */
     FIELDS = 100,   /* header fields of a request */
+    POOLS = 8,
 };
 
 struct options {
@@ -55,8 +56,11 @@ struct server {
     struct connection *first; /* those that are open */
     uint64_t open, accepted;  /* how many are, and ever were */
     uint64_t served;          /* requests of those that have ended */
-    struct buffers *free;     /* to be used again */
-    int free_count;
+    struct pool {             /* of buffers, by the connection's number: several, because all use them all the time */
+        _Alignas(64) weft_mutex mutex;
+        struct buffers *first; /* [mutex] as the rest */
+        int count;
+    } pools[POOLS];
 };
 
 /* 0, or a negative errno. */
@@ -159,20 +163,20 @@ struct connection {
     struct connection *next, **link; /* [server.mutex] */
     struct server *server;
     int fd;
-    _Atomic bool busy;               /* with a request; written by its goroutine only, as all below */
-    _Atomic uint64_t served;         /* requests */
-    bool closing;                    /* after this answer */
-    bool broken;                     /* it can no longer be written to */
-    int64_t now_ns;                  /* the time of the last read */
-    int64_t read_by_ns, write_by_ns; /* the descriptor's deadlines */
-    struct buffers *b;               /* NULL: idle */
+    _Atomic bool busy;       /* with a request; written by its goroutine only, as all below */
+    _Atomic uint64_t served; /* requests */
+    bool closing;            /* after this answer */
+    bool broken;             /* it can no longer be written to */
+    int64_t now_ns;          /* the time of the last read */
+    int64_t read_by_ns;      /* the descriptor's deadline */
+    struct buffers *b;       /* NULL: it has no request */
 };
 
 /* Serves fd, which it closes, until it ends. */
 void connection_serve(struct server *server, int fd);
-/* Writes what is to be written, then reads at least one byte to the end of the input. The number of bytes, 0 at the
-   end; -ETIMEDOUT from deadline_ns on, or up to slack_ns later, which spares setting it for each read. */
-ssize_t connection_fill(struct connection *c, int64_t deadline_ns, int64_t slack_ns);
+/* Writes what is to be written, then reads at least one byte to the end of the input. The number of bytes, 0 at the end;
+   -ETIMEDOUT from deadline_ns on. */
+ssize_t connection_fill(struct connection *c, int64_t deadline_ns);
 /* Moves the request, and what came after it, down to the begin of the input: nothing may point to it. */
 void connection_move_down(struct buffers *b);
 void connection_flush(struct connection *c);

@@ -305,7 +305,7 @@ static int receive_more(struct connection *c)
         return r->target.length > 0 && b->start + r->target.at + r->target.length == b->parsed ? 414 : 431;
     if (r->until_ns == 0)
         r->until_ns = c->now_ns + c->server->options.header_ns;
-    ssize_t n = connection_fill(c, r->until_ns, 0);
+    ssize_t n = connection_fill(c, r->until_ns);
     if (n == -ETIMEDOUT)
         return 408;
     return n > 0 ? 0 : -1;
@@ -324,16 +324,19 @@ int request_receive(struct connection *c)
             status = r->refused;
         if (status == 0 && error != HPE_OK)
             status = status_of(b, error);
-        if (status == 0 && r->has_head)
-            status = check_head(c);
-        if (status != 0)
+        if (status != 0) {
+            r->has_head = false; /* what llhttp made of it does not count */
             return status;
+        }
         if (r->has_head)
             break;
         status = receive_more(c);
         if (status != 0)
             return status;
     }
+    int status = check_head(c);
+    if (status != 0)
+        return status;
     r->until_ns = 0;
     if (!r->complete)
         connection_move_down(b); /* so that there is room for the body */
@@ -378,7 +381,7 @@ static int receive_body(struct connection *c)
         r->until_ns = c->now_ns + c->server->options.body_ns;
     if (b->parsed == b->end)
         b->parsed = b->end = r->data;
-    ssize_t n = connection_fill(c, r->until_ns, 0);
+    ssize_t n = connection_fill(c, r->until_ns);
     if (n == -ETIMEDOUT)
         return 408;
     return n > 0 ? 0 : -1;

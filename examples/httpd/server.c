@@ -54,10 +54,11 @@ int server_start(struct server *server, const struct options *options)
 
 void server_free(struct server *server)
 {
-    for (struct buffers *b; (b = server->free) != NULL;) {
-        server->free = b->next;
-        free(b);
-    }
+    for (int i = 0; i < POOLS; i++)
+        for (struct buffers *b; (b = server->pools[i].first) != NULL;) {
+            server->pools[i].first = b->next;
+            free(b);
+        }
     weft_ctx_free(server->ctx);
     if (server->root >= 0)
         close(server->root);

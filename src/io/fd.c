@@ -306,6 +306,13 @@ void wi_fd_prefetch(uint64_t key)
     __builtin_prefetch(f + WI_CACHE_LINE);
 }
 
+void wi_fd_prefetch_waiter(uint64_t key)
+{
+    int error;
+    struct wi_fd *f = record_of((int)(uint32_t)key, &error);
+    __builtin_prefetch(wi_queue_first(&f->waiters[WI_READS]), 1); /* a guess, before the lock */
+}
+
 void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled)
 {
     int error;

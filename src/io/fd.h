@@ -58,6 +58,7 @@ void wi_fd_wake(struct wi_fd *f, bool reads, bool writes);
 /* For the poller. */
 void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled);
 void wi_fd_prefetch(uint64_t key);
+void wi_fd_prefetch_waiter(uint64_t key);
 void wi_fds_stop(void);
 void wi_fds_forget(void);
 

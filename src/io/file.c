@@ -127,9 +127,9 @@ static void take_inside(struct wi_thread *t)
 {
     struct wi_polled polled = {.end = &polled.first};
     take(&polled);
-    *polled.end = NULL;
-    if (polled.first)
-        wi_ready_list(t, polled.first);
+    struct wi_goroutine *ready = wi_poller_finish(&polled);
+    if (ready)
+        wi_ready_list(t, ready);
 }
 
 static int submit(const struct request *r)

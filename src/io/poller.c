@@ -17,8 +17,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define EVENTS 256
-#define AHEAD 4 /* events whose descriptors' records are fetched meanwhile */
+#define EVENTS 64 /* at a look: they shall fit into the run queue, and be seen to before the next look */
+#define AHEAD 4
 
 static struct {
     struct wi_lock lock;
@@ -82,15 +82,44 @@ int wi_poller_add(int fd, uint32_t events, struct wi_source *source)
     return wi_os_epoll_add(epoll, fd, events | EPOLLET, (uint64_t)(uintptr_t)source);
 }
 
-void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket)
+static void complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket)
 {
     wi_perturb();
-    if (ticket != 0 && !(wi_or_acq_rel(&g->wait, WI_WAIT_DONE) & WI_WAIT_PARKED)) /* pairs with wi_wait_commit */
+    if (!wi_wait_done(g, ticket))
         return;
-    if (!(g->flags & WI_G_THREAD)) /* which has no stack of ours */
-        wi_prefetch_stack(g);
+    wi_prefetch_stack(g);
     *polled->end = g;
     polled->end = &g->next;
+}
+
+void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket)
+{
+    unsigned at = polled->n++ % WI_POLLED_LATE;
+    __builtin_prefetch(g, 1);
+    if (polled->late[at].g)
+        complete(polled, polled->late[at].g, polled->late[at].ticket);
+    polled->late[at].g = g;
+    polled->late[at].ticket = ticket;
+}
+
+struct wi_goroutine *wi_poller_finish(struct wi_polled *polled)
+{
+    for (unsigned i = 0; i < WI_POLLED_LATE; i++) {
+        unsigned at = polled->n++ % WI_POLLED_LATE;
+        if (polled->late[at].g)
+            complete(polled, polled->late[at].g, polled->late[at].ticket);
+    }
+    *polled->end = NULL;
+    return polled->first;
+}
+
+/* Memory is slow: records are fetched 2 * AHEAD events before they are looked at, and who waits there AHEAD events before. */
+static void fetch(const struct epoll_event *events, int n, int at)
+{
+    if (at + 2 * AHEAD < n && (events[at + 2 * AHEAD].data.u64 & WI_FD_KEY))
+        wi_fd_prefetch(events[at + 2 * AHEAD].data.u64);
+    if (at >= -AHEAD && at + AHEAD < n && (events[at + AHEAD].data.u64 & WI_FD_KEY))
+        wi_fd_prefetch_waiter(events[at + AHEAD].data.u64);
 }
 
 struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
@@ -99,13 +128,14 @@ struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
     int epoll = wi_load_acquire(&poller.epoll); /* pairs with make_locked */
     int n = epoll ? wi_os_epoll_wait(epoll - 1, events, EVENTS, deadline_ns) : 0;
     if (WI_UNLIKELY(n < 0 && n != -EINTR))
-        wi_fatal("the descriptor that weft polls with was closed by the program (%s)", strerror(-n));
+        wi_fatal("the descriptor that weft polls with was closed by the program");
     struct wi_polled polled = {.end = &polled.first};
     bool misdirected = false;
+    for (int i = -2 * AHEAD; i < 0; i++)
+        fetch(events, n, i);
     for (int i = 0; i < n; i++) {
         uint64_t key = events[i].data.u64;
-        if (i + AHEAD < n && (events[i + AHEAD].data.u64 & WI_FD_KEY))
-            wi_fd_prefetch(events[i + AHEAD].data.u64);
+        fetch(events, n, i);
         if (key & WI_FD_KEY) {
             wi_fd_event(key, events[i].events, &polled);
         } else if (key) {
@@ -117,8 +147,7 @@ struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
     }
     if (misdirected && wi_load_relaxed(&wi_sched.sitter))
         wi_poller_interrupt();
-    *polled.end = NULL;
-    return polled.first;
+    return wi_poller_finish(&polled);
 }
 
 void wi_poller_interrupt(void)

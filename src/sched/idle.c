@@ -225,9 +225,9 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     }
     if (w->look) {
         w->look = false;
-        if (wi_poll_is_due())
+        if (wi_poll_is_due() && wi_ring_length(&w->runq.woken) < WI_RUNQ_SIZE / 2) /* or the queue would overflow */
             poll_for(t);
-        if ((g = take_injected(w, &wi_inject, 1)))
+        if ((g = take_injected(w, &wi_inject, WI_RUNQ_LOOK))) /* as many as run before the next look */
             return g;
     }
     if ((attention & WI_ATTEND_BLOCKERS) && (g = take_injected(w, &wi_blockers, 1)))

@@ -80,6 +80,10 @@ static inline struct wi_goroutine *wi_ring_oldest(struct wi_ring *ring)
         return NULL;
     struct wi_goroutine *g = ring->slots[head % WI_RUNQ_SIZE];
     wi_store_relaxed(&ring->head, head + 1);
+    if (wi_load_relaxed(&ring->tail) - head > 3) { /* a long queue is a cold one: what comes next is fetched meanwhile */
+        __builtin_prefetch(ring->slots[(head + 2) % WI_RUNQ_SIZE], 1);
+        wi_prefetch_stack(ring->slots[(head + 1) % WI_RUNQ_SIZE]);
+    }
     return g;
 }
 

@@ -75,15 +75,6 @@ static inline bool wi_waits_as_thread(struct wi_thread *t)
 }
 /* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
-/* Fetches what a parked goroutine needs first when it runs again: the saved registers and, beyond the red zone, the frames above. */
-static inline __attribute__((always_inline)) void wi_prefetch_stack(const struct wi_goroutine *g)
-{
-    const char *sp = g->sp;
-    __builtin_prefetch(sp);
-#pragma GCC unroll 8
-    for (size_t line = 0; line < 4; line++)
-        __builtin_prefetch(sp + 184 + line * WI_CACHE_LINE);
-}
 /* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */

@@ -277,7 +277,7 @@ chmod 755 root/closed
 
 # ---- limits ----
 start --root=root --max-body=1000 --max-header=500 --max-requests=3
-talk 'largest body' "send=${post}Content-Length: 1000\\r\\n\\r\\n\\{x*1000}" 'expect=\{x*1000}\r\n0\r\n\r\n'
+talk 'largest body' "send=${post}Content-Length: 1000\\r\\n\\r\\n\\{x*1000}" 'count=1000:x' 'expect=\r\n0\r\n\r\n'
 talk 'body too large' "send=${post}Content-Length: 1001\\r\\n\\r\\n" 'expect=413 Content Too Large' eof
 talk 'chunks too large' "send=${post}Transfer-Encoding: chunked\\r\\n\\r\\n3e8\\r\\n\\{x*1000}\\r\\n1\\r\\nx\\r\\n0\\r\\n\\r\\n" closed=0:60000 \
     'without=0\r\n\r\n'

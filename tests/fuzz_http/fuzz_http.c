@@ -23,7 +23,7 @@
 #define REQUIRE(condition)                                                                                                  \
     ((condition) ? (void)0 : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition), abort()))
 
-enum { INPUT_MOST = 8192, ANSWERS = 1024 };
+enum { INPUT_MOST = 8192, ANSWERS = 1024, PIECE_MOST = 1024 /* what a connection without buffers reads */ };
 
 static const char secret[] = "this lies outside the root";
 static char directory[] = "/tmp/fuzz_http.XXXXXX";
@@ -97,16 +97,18 @@ static void serve(int fd, weft_waitgroup *done)
     weft_wg_done(done);
 }
 
+/* cuts NULL: whole, by a stream, in which it all lies before anybody reads. */
 static void run(const uint8_t *data, size_t size, const size_t *cuts, int count, struct output *output)
 {
     int ends[2];
     size_t from = 0;
-    REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+    REQUIRE(socketpair(AF_UNIX, (cuts != NULL ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, ends) == 0);
     for (int i = 0; i <= count; i++) {
         size_t to = i < count ? cuts[i] : size;
-        if (to > from)
-            REQUIRE(send(ends[0], data + from, to - from, 0) == (ssize_t)(to - from));
-        from = to > from ? to : from;
+        for (size_t length; from < to; from += length) {
+            length = cuts != NULL && to - from > PIECE_MOST ? PIECE_MOST : to - from;
+            REQUIRE(send(ends[0], data + from, length, 0) == (ssize_t)length);
+        }
     }
     REQUIRE(shutdown(ends[0], SHUT_WR) == 0);
 

@@ -260,7 +260,7 @@ static void step(struct talk *t, const char *text)
     size_t length = argument != NULL ? (size_t)(argument - text) : strlen(text);
     struct bytes data = {0};
 #define IS(name) (length == sizeof(name) - 1 && memcmp(text, name, length) == 0)
-    argument += argument != NULL;
+    argument = argument != NULL ? argument + 1 : "";
     if (IS("send")) {
         decode(&data, argument, false);
         if (!send_all(t->fd, data.at, data.length, &t->received))
@@ -328,6 +328,7 @@ static void many(int n)
     fflush(stdout);
     while (getchar() != EOF)
         continue;
+    free(fds);
 }
 
 /* ---- corpus ---- */
