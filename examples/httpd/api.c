@@ -78,6 +78,7 @@ static void ticks(struct connection *c, struct span query)
             c->broken = true;
             break;
         }
+        c->now_ns = weft_now();
         date_write(line, time(NULL));
         line[DATE] = '\n';
         response_stream(c, line, DATE + 1);

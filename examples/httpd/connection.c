@@ -23,7 +23,7 @@
 
 enum { FIRST = 1024 }; /* bytes of a request that a connection without buffers has room for: most are smaller */
 static const int64_t LINGER = 1 * WEFT_SECOND;
-static const int64_t FILE_PIECE = 256 * 1024; /* of a file, has to be taken within write_ns */
+static const int64_t FILE_PIECE = 262144; /* of a file, has to be taken within write_ns */
 
 /* ---- buffers ---- */
 
@@ -72,7 +72,8 @@ static void give_buffers(struct connection *c)
 
 static void set_write_deadline(struct connection *c, bool on)
 {
-    weft_fd_set_deadline(c->fd, POLLOUT, on ? weft_now() + c->server->options.write_ns : INT64_MAX);
+    c->now_ns = weft_now();
+    weft_fd_set_deadline(c->fd, POLLOUT, on ? c->now_ns + c->server->options.write_ns : INT64_MAX);
 }
 
 /* Most answers fit into what the kernel takes at once; there is a deadline only for those that have to wait. */
@@ -129,6 +130,8 @@ void connection_send_file(struct connection *c, int file, int64_t offset, int64_
 
 void connection_move_down(struct buffers *b)
 {
+    if (b->start == 0)
+        return;
     memmove(b->input, b->input + b->start, b->end - b->start);
     b->parsed -= b->start;
     b->scanned -= b->start;
@@ -151,8 +154,7 @@ ssize_t connection_fill(struct connection *c, int64_t deadline_ns)
     connection_flush(c);
     if (c->broken)
         return -EPIPE;
-    if (b->start > 0)
-        connection_move_down(b);
+    connection_move_down(b);
     set_read_deadline(c, deadline_ns, 0);
     ssize_t n = weft_read(c->fd, b->input + b->end, INPUT - b->end);
     c->now_ns = weft_now();

@@ -8,6 +8,7 @@
 
 struct file {
     int fd;
+    mode_t mode;
     int64_t size;
     time_t modified;
     char tag[48]; /* changes with the content: the time in nanoseconds, and the size */
@@ -206,7 +207,7 @@ static int status_of(int error)
 }
 
 /* Opens a path and sees what it is: 0, or a negative errno. */
-static int look(const struct server *server, const char *path, struct file *f, mode_t *mode)
+static int look(const struct server *server, const char *path, struct file *f)
 {
     struct stat s;
     f->fd = path_open(server, path);
@@ -217,7 +218,7 @@ static int look(const struct server *server, const char *path, struct file *f, m
         weft_close_fd(f->fd);
         return error;
     }
-    *mode = s.st_mode;
+    f->mode = s.st_mode;
     f->size = s.st_size;
     f->modified = s.st_mtim.tv_sec;
     snprintf(f->tag, sizeof f->tag, "\"%llx-%llx\"",
@@ -229,8 +230,7 @@ static int look(const struct server *server, const char *path, struct file *f, m
 void files_answer(struct connection *c, char *path, const struct target *target)
 {
     static const char index[] = "index.html";
-    struct file f;
-    mode_t mode;
+    struct file f = {.fd = -1};
     if (c->server->root < 0) {
         response_status(c, 404);
         return;
@@ -248,14 +248,14 @@ void files_answer(struct connection *c, char *path, const struct target *target)
         }
         memcpy(path + length, index, sizeof index);
     }
-    int error = look(c->server, path, &f, &mode);
+    int error = look(c->server, path, &f);
     if (error != 0) {
         response_status(c, status_of(error));
         return;
     }
-    if (S_ISREG(mode))
+    if (S_ISREG(f.mode))
         send_file(c, &f, path);
-    else if (S_ISDIR(mode) && !directory)
+    else if (S_ISDIR(f.mode) && !directory)
         redirect(c, target);
     else
         response_status(c, 404);

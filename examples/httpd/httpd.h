@@ -167,7 +167,7 @@ struct connection {
     _Atomic uint64_t served; /* requests */
     bool closing;            /* after this answer */
     bool broken;             /* it can no longer be written to */
-    int64_t now_ns;          /* the time of the last read */
+    int64_t now_ns;          /* the time after the last wait */
     int64_t read_by_ns;      /* the descriptor's deadline */
     struct buffers *b;       /* NULL: it has no request */
 };

@@ -164,6 +164,13 @@ static int fails(const char *what, int error)
     return 1;
 }
 
+static int accept_all(struct server *server, int listener, weft_chan(int) stop)
+{
+    int error = server_accept(server, listener);
+    weft_try_send(stop, 0); /* nobody accepts any more, so it is time to stop, whatever the reason */
+    return error;
+}
+
 static int run(const struct options *options)
 {
     static struct server server;
@@ -185,7 +192,7 @@ static int run(const struct options *options)
     fflush(stdout);
 
     weft_group accepting = {0};
-    weft_group_go(&accepting, server_accept, &server, listener);
+    weft_group_go(&accepting, accept_all, &server, listener, stop);
     weft_recv(stop, &number);
     weft_signal_stop(stop); /* the next one ends the program */
     weft_group_cancel(&accepting, -ECANCELED);

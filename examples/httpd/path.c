@@ -26,28 +26,26 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Skips "http://authority" of a target in absolute form. False: it is neither of this form nor a path. */
-static bool skip_authority(struct span *target)
+/* The path and query of a target, which may be in absolute form, "http://authority/path". Length 0: it is in neither. */
+static struct span without_authority(struct span target)
 {
-    static const char root[] = "/";
-    if (target->length > 0 && target->at[0] == '/')
-        return true;
+    static const struct span none = {"", 0}, root = {"/", 1};
     size_t scheme = 0;
-    if (target->length >= 7 && strncasecmp(target->at, "http://", 7) == 0)
+    if (target.length > 0 && target.at[0] == '/')
+        return target;
+    if (target.length > 7 && strncasecmp(target.at, "http://", 7) == 0)
         scheme = 7;
-    else if (target->length >= 8 && strncasecmp(target->at, "https://", 8) == 0)
+    else if (target.length > 8 && strncasecmp(target.at, "https://", 8) == 0)
         scheme = 8;
     else
-        return false;
-    size_t i = scheme;
-    while (i < target->length && target->at[i] != '/' && target->at[i] != '?')
-        i++;
-    struct span authority = {target->at + scheme, i - scheme};
-    target->at += i;
-    target->length -= i;
-    if (target->length == 0)
-        *target = (struct span){root, 1};
-    return authority.length > 0 && span_is_host(authority) && target->at[0] == '/';
+        return none;
+    struct span authority = {target.at + scheme, target.length - scheme};
+    const char *slash = memchr(authority.at, '/', authority.length);
+    if (slash != NULL)
+        authority.length = (size_t)(slash - authority.at);
+    if (authority.length == 0 || !span_is_host(authority))
+        return none;
+    return slash != NULL ? (struct span){slash, target.length - scheme - authority.length} : root;
 }
 
 /* 0, or the status for a name that is not served. */
@@ -64,7 +62,8 @@ static int check_name(const char *name, size_t length)
 
 int path_parse(struct span text, char path[PATH], struct target *target)
 {
-    if (!skip_authority(&text) || memchr(text.at, '#', text.length) != NULL) /* a fragment is not to be sent */
+    text = without_authority(text);
+    if (text.length == 0 || memchr(text.at, '#', text.length) != NULL) /* a fragment is not to be sent */
         return 400;
     const char *mark = memchr(text.at, '?', text.length);
     size_t length = mark != NULL ? (size_t)(mark - text.at) : text.length;

@@ -364,11 +364,9 @@ static int parse_body(struct connection *c)
     r->raw += (int64_t)(b->parsed - from);
     if (r->raw - r->decoded > 16384 + 8 * r->decoded)
         return 400; /* next to no data, but sizes, extensions and trailers */
-    if (r->complete && (b->parser.flags & F_CHUNKED)) {
-        char before = b->parsed - from >= 2 ? b->input[b->parsed - 2] : r->last_raw;
-        if (before != '\r')
-            return 400;
-    }
+    if (r->complete && (b->parser.flags & F_CHUNKED) &&
+        (b->parsed - from >= 2 ? b->input[b->parsed - 2] : r->last_raw) != '\r')
+        return 400; /* a bare LF at the end */
     r->last_raw = last;
     return 0;
 }

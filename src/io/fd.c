@@ -534,10 +534,10 @@ int weft_close_fd(int fd)
     struct wi_thread *t = wi_enter_blocking();
     if (!t)
         return -EDEADLK;
-    if (!enter_state(f, CLOSING | 1)) {
-        wi_leave(wi_self());
+    wi_leave(t);
+    if (!enter_state(f, CLOSING | 1)) /* outside, for it may wait */
         return -EBADF;
-    }
+    t = wi_enter_blocking_or_die();
     struct closer closer = {0};
     wi_lock(&f->lock);
     f->closer = &closer;
@@ -546,8 +546,7 @@ int weft_close_fd(int fd)
     wake_side(t, f, WI_WRITES);
     wi_leave(t);
     wi_fd_end(f, fd);
-    if ((t = wi_enter_blocking()) == NULL)
-        wi_enter_refused(); /* somebody needs the closer */
+    t = wi_enter_blocking_or_die();
     wi_lock(&f->lock);
     if (closer.done) {
         wi_unlock(&f->lock);

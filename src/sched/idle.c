@@ -390,6 +390,8 @@ static bool resume_with_worker(struct wi_thread *t, bool *listed)
         wi_store_release(&w->claim, WI_CLAIM_OWNED(t)); /* pairs with the acquires of askers */
         wi_store_relaxed(&t->worker, w);
         wi_unlist(t);
+        if (t->stays) /* who pushes home before our stores are seen finds us neither with a worker nor listed */
+            wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_HOME);
     }
     wi_unlock(&wi_sched.lock);
     return w != NULL;
@@ -444,6 +446,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
         if (wi_work_visible())
             wi_wake_one();
         wi_guard_timers();
+        wi_guard_poller();
         return false;
     }
     for (;;) {

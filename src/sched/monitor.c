@@ -132,6 +132,7 @@ enum verdict { NOTHING_WAITS, WAITS, SOON /* look again quickly */ };
 /* What waits, seen from all workers. */
 struct waiting {
     bool outside;  /* in the queues that belong to no worker */
+    bool homesick; /* an idle thread has somebody home and no worker is idle */
     bool unpolled; /* what nobody sits in the poller for */
     bool queued;   /* in some worker's rings */
 };
@@ -189,7 +190,7 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
     bool timer_due = wi_load_relaxed(&w->timer_next_ns) <= now_ns;
     bool idle_worker = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) != 0;
     uint32_t queued = wi_runq_length(&w->runq);
-    bool waits = waiting->outside || timer_due || queued || (waiting->unpolled && !idle_worker);
+    bool waits = waiting->outside || timer_due || queued || ((waiting->unpolled || waiting->homesick) && !idle_worker);
     if (!WI_CLAIM_IS_OWNED(claim)) {
         watch->thread = 0;
         if (waits && idle_worker)
@@ -279,7 +280,7 @@ static bool serve_poller(int64_t now_ns)
 }
 
 /* Threads without a worker that have somebody home: they get an idle one, or one that is busy lends its own. */
-static bool serve_homesick(void)
+static bool serve_homesick(bool *lacks)
 {
     static unsigned turn;
     if (wi_load_relaxed(&wi_sched.n_home) == 0)
@@ -294,6 +295,7 @@ static bool serve_homesick(void)
         if (t)
             w = wi_pop_idle_worker();
         wi_unlock(&wi_sched.lock);
+        *lacks = !t && wanted;
         if (!t && wanted)
             wi_or_relaxed(&wi_sched.workers[turn++ % wi_sched.procs].attention, (uint32_t)WI_ATTEND_LEND);
         if (!t)
@@ -312,7 +314,7 @@ static enum verdict look_around(int64_t now_ns)
     }
     serve_blockers(now_ns);
     waiting.unpolled = serve_poller(now_ns);
-    bool starved = serve_starved(now_ns), homesick = serve_homesick();
+    bool starved = serve_starved(now_ns), homesick = serve_homesick(&waiting.homesick);
     if (starved || waiting.unpolled || homesick)
         verdict = WAITS;
     for (unsigned i = 0; i < wi_sched.procs; i++) {

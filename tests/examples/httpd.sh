@@ -316,6 +316,8 @@ for i in $(seq 50); do
 done
 talk 'another among slow ones' "send=$(get /ten.txt)" expect=0123456789
 wait $(jobs -p | grep -vx "$server") || fail 'a slow client'
+talk 'idle begins after the answer' "send=$(get '/api/time?n=5&ms=300')" 'expect=0\r\n\r\n' "send=$(get /ten.txt)" expect=0123456789 \
+    closed=1800:60000
 talk 'reads nothing' "send=\\{$(get /big.bin)*4}" sleep=3000 closed=0:60000
 stop
 

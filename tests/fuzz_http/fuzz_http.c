@@ -185,7 +185,8 @@ static int parse_answers(struct output *output, struct answer *answers)
         a->status = atoi(p + 9);
         REQUIRE(a->status == 100 || (a->status >= 200 && a->status < 600 && a->status != 500));
         for (char *q = p; q < head_end; q++)
-            REQUIRE((unsigned char)*q >= ' ' || (q[0] == '\r' && q[1] == '\n') || (q[0] == '\n' && q[-1] == '\r'));
+            REQUIRE((unsigned char)*q >= ' ' || *q == '\t' || (q[0] == '\r' && q[1] == '\n') ||
+                    (q[0] == '\n' && q[-1] == '\r'));
         size_t head = (size_t)(head_end - p) + 4;
         char *field = memmem(p, head, "\r\nContent-Length: ", 18);
         bool chunked = memmem(p, head, "\r\nTransfer-Encoding: chunked\r\n", 30) != NULL;
