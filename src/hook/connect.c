@@ -1,9 +1,10 @@
 /* connect.c — connect, accept, close and what else ends a descriptor.
 
-   The kernel has no connect or accept that does not wait just this once, so O_NONBLOCK is set for the moment of the call: an accept is made
-   after poll(2) said that there is a connection, a connect is begun and then waited for. Meanwhile hooked calls with the same
-   descriptor that would look at the flag or change it too wait for a lock. A plain thread may come in between: its accept could find nothing
-   and the flag set; so a plain thread's accept that ends so on a blocking socket is made again. */
+   The kernel has no connect or accept that does not wait just this once, so O_NONBLOCK is set for the moment of the call: an
+   accept is made after poll(2) said that there is a connection, a connect is begun and then waited for. Meanwhile hooked
+   calls with the same descriptor that would look at the flag or change it too wait for a lock. A plain thread may come in
+   between: its accept could find nothing and the flag set; so a plain thread's accept that ends so on a blocking socket is
+   made again. */
 #define _GNU_SOURCE 1
 #include "hook/hook.h"
 
@@ -139,8 +140,7 @@ static int accept_straight(int fd, const struct acceptance *it)
 static int accept_any(int fd, struct acceptance *it)
 {
     int64_t until_ns;
-    int flags;
-    if (!weft_hooked_() || (flags = lock_blocking(fd)) < 0)
+    if (!weft_hooked_() || lock_blocking(fd) < 0)
         return accept_straight(fd, it);
     hook_unlock(fd);
     if (hook_socket(fd, SO_RCVTIMEO, &until_ns) != HOOK_SOCKET)

@@ -1,21 +1,21 @@
 /* hook.h — libweft_hook: libc's blocking calls, for goroutines.
 
-   A program, or a library that it uses, calls read(2). The dynamic linker finds this library's read before libc's. Where the caller is a
-   goroutine that may wait, and the descriptor one that it would have to wait for, the call is made so that only the goroutine waits;
-   it then goes on on the same thread (weft_stay_), with errno as libc would have left it. In all other cases the call goes to the
-   next symbol of the name, libc's or a sanitizer's:
+   A program, or a library that it uses, calls read(2). The dynamic linker finds this library's read before libc's. Where the
+   caller is a goroutine that may wait, and the descriptor one that it would have to wait for, the call is made so that only
+   the goroutine waits; it then goes on on the same thread (weft_stay_), with errno as libc would have left it. In all other
+   cases the call goes to the next symbol of the name, libc's or a sanitizer's:
      - other threads, pinned goroutines, weft itself, signal handlers on a stack of their own: weft_hooked_() is false;
      - descriptors with O_NONBLOCK, calls with MSG_DONTWAIT, regular files: nothing waits there.
    Includes nothing of weft but <weft.h>.
 
    Three ways to wait, in the order of preference:
-     attempt    the call is tried with MSG_DONTWAIT or the like, and again after each edge       sockets, pipes
-     look       wait until poll(2) says that it will not block, then make the call               terminals, poll, select, epoll
-     elsewhere  the call itself, on a thread of its own                                          what the kernel offers no way for
+     attempt    the call is tried with MSG_DONTWAIT or the like, and again after each edge: sockets, pipes
+     look       wait until poll(2) says that it will not block, then make the call: terminals, poll, select, epoll
+     elsewhere  the call itself, on a thread of its own: what the kernel offers no way for
 
-   What differs from libc, and is documented in docs/guide/libraries.md: an ended context ends the call with ECANCELED or ETIMEDOUT; there
-   is no EINTR, because no signal interrupts a goroutine that waits; no SIGPIPE, only EPIPE; weft_close_fd by another goroutine ends the
-   call with EBADF. */
+   What differs from libc, and is documented in docs/guide/libraries.md: an ended context ends the call with ECANCELED or
+   ETIMEDOUT; there is no EINTR, because no signal interrupts a goroutine that waits; no SIGPIPE, only EPIPE; weft_close_fd
+   by another goroutine ends the call with EBADF. */
 #ifndef WEFT_HOOK_H
 #define WEFT_HOOK_H
 
@@ -88,7 +88,8 @@
     X(int, __ppoll_chk, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *, size_t))
 
 struct hook_next {
-#define HOOK_POINTER(type, name, parameters) type(*name) parameters;
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a list of parameters */
+#define HOOK_POINTER(type, name, parameters) type(*(name)) parameters;
     HOOK_FUNCTIONS(HOOK_POINTER)
 #undef HOOK_POINTER
 };
@@ -96,10 +97,11 @@ struct hook_next {
 /* Where calls go that are not for us. Safe before constructors have run. */
 const struct hook_next *hook_next(void);
 
-/* All functions, and a name of each file. A program that links the static library names it in the link line, or nothing of it would be
-   there for libraries that are loaded later: -Wl,-u,weft_hook_ */
+/* All functions, and a name of each file. A program that links the static library names it in the link line, or nothing of
+   it would be there for libraries that are loaded later: -Wl,-u,weft_hook_ */
 extern const void *const weft_hook_[];
-/* The names of files: a function alone would not bring its file in when a shared library before (a sanitizer's) defines it too. */
+/* The names of files: a function alone would not bring its file in when a shared library before (a sanitizer's) defines it
+   too. */
 extern const char hook_connect_file, hook_message_file, hook_poll_file, hook_resolve_file, hook_sleep_file,
     hook_transfer_file;
 
@@ -155,16 +157,17 @@ int64_t hook_until(const struct timespec *duration);
 
 /* Starts a thread that nobody joins. 0, or a negative errno. */
 int hook_thread(void *(*run)(void *argument), void *argument);
-/* Calls fn(argument) on a thread of its own and waits for it; no context ends this wait. errno is what fn left. (Not by weft_blocking: that
-   would block one of the threads to which hooked calls come back.) For a goroutine outside hook_begin and hook_end. */
+/* Calls fn(argument) on a thread of its own and waits for it; no context ends this wait. errno is what fn left. (Not by
+   weft_blocking: that would block one of the threads to which hooked calls come back.) For a goroutine outside hook_begin
+   and hook_end. */
 void hook_elsewhere(void (*fn)(void *argument), void *argument);
 
-/* Between looks that find nothing although the wait for it was over: lets others run, then sleeps longer and longer. 0, or -ECANCELED or
-   -ETIMEDOUT. *pause_ns is 0 before the first. */
+/* Between looks that find nothing although the wait for it was over: lets others run, then sleeps longer and longer. 0, or
+   -ECANCELED or -ETIMEDOUT. *pause_ns is 0 before the first. */
 int hook_pause(int64_t *pause_ns, int64_t until_ns);
 
-/* Locks for calls that change O_NONBLOCK of fd for a moment, so that no other hooked call takes it for the caller's. They do not
-   block in between. */
+/* Locks for calls that change O_NONBLOCK of fd for a moment, so that no other hooked call takes it for the caller's. They do
+   not block in between. */
 void hook_lock(int fd);
 void hook_unlock(int fd);
 
@@ -181,8 +184,9 @@ int hook_parts_left(const struct hook_parts *it, const struct iovec **parts, str
 size_t hook_parts_size(const struct hook_parts *it);
 void hook_parts_advance(struct hook_parts *it, size_t done);
 
-/* One transfer for readv, and all of it for writev; fd is a blocking socket. Between hook_begin and hook_end. */
+/* For readv; fd is a blocking socket. Between hook_begin and hook_end. */
 ssize_t hook_receive_parts(int fd, struct hook_parts *it, int64_t until_ns);
-ssize_t hook_send_parts(int fd, struct hook_parts *it, int64_t until_ns);
+/* writev, for a goroutine outside hook_begin and hook_end; ENOTSOCK: it is no socket. */
+ssize_t hook_send_parts(int fd, struct hook_parts *it);
 
 #endif

@@ -1,7 +1,8 @@
 /* message.c — recv and send with their relatives, and what readv and writev do with sockets.
 
-   A blocking stream socket takes all that it is given before send returns, or what it could before something went wrong: then the next call
-   tells what. So nothing is attempted after a part has gone when the socket has an error to report, which an attempt would use up. */
+   A blocking stream socket takes all that it is given before send returns, or what it could before something went wrong:
+   then the next call tells what. So nothing is attempted after a part has gone when the socket has an error to report, which
+   an attempt would use up. */
 #define _GNU_SOURCE 1
 #include "hook/hook.h"
 
@@ -13,10 +14,10 @@ const char hook_message_file;
 /* With these the kernel does not wait, or not for what arrives next. */
 #define NEVER_WAITS (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE)
 
-static bool waits(int fd, int flags, int option, int64_t *until_ns)
+static bool waits(int fd, int flags, int64_t *until_ns)
 {
     return weft_hooked_() && !(flags & NEVER_WAITS) && hook_is_blocking(fd) &&
-           hook_socket(fd, option, until_ns) == HOOK_SOCKET;
+           hook_socket(fd, SO_RCVTIMEO, until_ns) == HOOK_SOCKET;
 }
 
 /* A time that came while nothing was transferred. */
@@ -124,7 +125,7 @@ static void recvfrom_elsewhere(void *argument)
 static ssize_t receive(int fd, struct reception *it)
 {
     int64_t until_ns;
-    if (!waits(fd, it->flags, SO_RCVTIMEO, &until_ns))
+    if (!waits(fd, it->flags, &until_ns))
         return hook_next()->recvfrom(fd, it->buffer, it->size, it->flags, it->from, it->length);
     bool all = (it->flags & MSG_WAITALL) && is_stream(fd);
     if (all && (it->flags & MSG_PEEK)) { /* what was seen stays, and is an event again and again */
@@ -186,7 +187,7 @@ static void recvmsg_elsewhere(void *argument)
 HOOK ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
     int64_t until_ns;
-    if (!waits(fd, flags, SO_RCVTIMEO, &until_ns))
+    if (!waits(fd, flags, &until_ns))
         return hook_next()->recvmsg(fd, message, flags);
     if (flags & MSG_WAITALL) { /* control messages of several parts belong together in ways that only the kernel knows */
         struct elsewhere other = {.fd = fd, .message = message, .flags = flags};
@@ -246,30 +247,53 @@ static ssize_t try_send(int fd, void *argument)
     return result;
 }
 
-/* Sends all that is left; -EINPROGRESS with must_block: nothing yet. */
-static ssize_t send_all(int fd, struct sending *it, int64_t until_ns)
+/* Sends all that is left, of which `first` bytes have just gone (0 or -EAGAIN: none), in a blocking call. */
+static ssize_t send_rest(int fd, struct sending *it, ssize_t first)
 {
+    int64_t until_ns;
     size_t done = 0, size = hook_parts_size(&it->left);
-    for (;;) {
-        ssize_t n = timed(weft_attempt_fd_(fd, POLLOUT, try_send, it, size - done, until_ns));
+    if (hook_socket(fd, SO_SNDTIMEO, &until_ns) != HOOK_SOCKET)
+        return first;
+    for (ssize_t n = first;;) {
+        if (n > 0) {
+            done += (size_t)n;
+            if (done >= size)
+                return (ssize_t)done;
+            hook_parts_advance(&it->left, (size_t)n);
+            it->header.msg_control = NULL;
+            it->header.msg_controllen = 0;
+            int events = weft_wait_fd_until_(fd, POLLOUT, until_ns);
+            if (events < 0 || (events & (POLLERR | POLLHUP)))
+                return (ssize_t)done;
+        }
+        n = timed(weft_attempt_fd_(fd, POLLOUT, try_send, it, size - done, until_ns));
         if (n < 0)
             return done ? (ssize_t)done : n;
-        done += (size_t)n;
-        if (done >= size)
-            return (ssize_t)done;
-        hook_parts_advance(&it->left, (size_t)n);
-        it->header.msg_control = NULL;
-        it->header.msg_controllen = 0;
-        int events = weft_wait_fd_until_(fd, POLLOUT, until_ns);
-        if (events < 0 || (events & (POLLERR | POLLHUP)))
-            return (ssize_t)done;
     }
 }
 
-ssize_t hook_send_parts(int fd, struct hook_parts *it, int64_t until_ns)
+/* Mostly there is room, and nobody needs to know whether the caller would wait: so first the attempt, then the questions. */
+static ssize_t send_all(int fd, struct sending *it)
+{
+    struct hook_call call = hook_begin();
+    size_t size = hook_parts_size(&it->left);
+    ssize_t result = try_send(fd, it);
+    if (HOOK_UNLIKELY(it->must_block)) {
+        it->must_block = hook_is_blocking(fd);
+        result = -EAGAIN;
+    } else if (HOOK_UNLIKELY(result == -EAGAIN || (result >= 0 && (size_t)result < size)) && hook_is_blocking(fd)) {
+        result = send_rest(fd, it, result);
+    }
+    result = hook_end(&call, result);
+    if (it->must_block)
+        errno = call.error;
+    return result;
+}
+
+ssize_t hook_send_parts(int fd, struct hook_parts *it)
 {
     struct sending sending = {.left = *it};
-    return send_all(fd, &sending, until_ns);
+    return send_all(fd, &sending);
 }
 
 static void sendto_elsewhere(void *argument)
@@ -280,19 +304,16 @@ static void sendto_elsewhere(void *argument)
 
 HOOK ssize_t sendto(int fd, const void *buffer, size_t size, int flags, __CONST_SOCKADDR_ARG to, socklen_t length)
 {
-    int64_t until_ns;
-    if (!waits(fd, flags, SO_SNDTIMEO, &until_ns))
+    if (!weft_hooked_() || (flags & NEVER_WAITS))
         return hook_next()->sendto(fd, buffer, size, flags, to.__sockaddr__, length);
     struct iovec one = {(void *)buffer, size};
     struct sending it = {.left = {.parts = &one, .n = 1},
                          .header = {.msg_name = (void *)to.__sockaddr__, .msg_namelen = length},
                          .flags = flags};
     if (!(flags & MSG_FASTOPEN)) {
-        struct hook_call call = hook_begin();
-        ssize_t result = hook_end(&call, send_all(fd, &it, until_ns));
+        ssize_t result = send_all(fd, &it);
         if (!it.must_block)
             return result;
-        errno = call.error;
     }
     struct elsewhere other = {
         .fd = fd, .buffer = buffer, .size = size, .flags = flags, .to = to.__sockaddr__, .length = length};
@@ -315,17 +336,14 @@ static void sendmsg_elsewhere(void *argument)
 
 HOOK ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    int64_t until_ns;
-    if (!waits(fd, flags, SO_SNDTIMEO, &until_ns) || message->msg_iovlen > IOV_MAX)
+    if (!weft_hooked_() || (flags & NEVER_WAITS) || message->msg_iovlen > IOV_MAX)
         return hook_next()->sendmsg(fd, message, flags);
     if (!(flags & MSG_FASTOPEN)) {
         struct sending it = {
             .left = {.parts = message->msg_iov, .n = (int)message->msg_iovlen}, .header = *message, .flags = flags};
-        struct hook_call call = hook_begin();
-        ssize_t result = hook_end(&call, send_all(fd, &it, until_ns));
+        ssize_t result = send_all(fd, &it);
         if (!it.must_block)
             return result;
-        errno = call.error;
     }
     struct elsewhere other = {.fd = fd, .sent = message, .flags = flags};
     hook_elsewhere(sendmsg_elsewhere, &other);

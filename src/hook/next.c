@@ -1,8 +1,8 @@
 /* next.c — finds the next symbol of every name: libc's, or that of a sanitizer or another such library.
 
-   All are looked up at once, by a constructor or by the first call, whichever comes first. dlsym may itself allocate, and somebody's malloc
-   may read a file: such a call, from within the look-up, is made as a system call. Two threads may look up at the same time; they find the
-   same. */
+   All are looked up at once, by a constructor or by the first call, whichever comes first. dlsym may itself allocate, and
+   somebody's malloc may read a file: such a call, from within the look-up, is made as a system call. Two threads may look up
+   at the same time; they find the same. */
 #define _GNU_SOURCE 1
 #include "hook/hook.h"
 
@@ -14,7 +14,7 @@ static struct hook_next next;    /* [whoever looks up, always the same values] *
 static _Atomic bool found;       /* [atomic] next is filled */
 static _Atomic pid_t looking_up; /* [atomic] the last thread that began to */
 
-#define HOOK_ADDRESS(type, name, parameters) (const void *)name,
+#define HOOK_ADDRESS(type, name, parameters) (const void *)(name),
 HOOK const void *const weft_hook_[] = {
     HOOK_FUNCTIONS(HOOK_ADDRESS) & hook_connect_file,
     &hook_message_file,

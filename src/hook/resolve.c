@@ -1,8 +1,9 @@
-/* resolve.c — getaddrinfo and the older calls for names. libc's resolver waits inside of libc, where nobody can come between; so the call is
-   made on a thread of its own, at most LIMIT of them at the same time. What it says in errno and h_errno comes back with it.
+/* resolve.c — getaddrinfo and the older calls for names. libc's resolver waits inside of libc, where nobody can come
+   between; so the call is made on a thread of its own, at most LIMIT of them at the same time. What it says in errno and
+   h_errno comes back with it.
 
-   A context that ends ends getaddrinfo: the thread then goes on alone, with copies of the arguments, and frees the result. The others
-   write to the caller's memory and are waited for. Numbers need no looking up and no thread. */
+   A context that ends ends getaddrinfo: the thread then goes on alone, with copies of the arguments, and frees the result.
+   The others write to the caller's memory and are waited for. Numbers need no looking up and no thread. */
 #define _GNU_SOURCE 1
 #include "hook/hook.h"
 

@@ -1,5 +1,5 @@
-/* sleep.c — the sleep family. A context that ends ends them with ECANCELED or ETIMEDOUT; but for sleep(3), which could only say how much is
-   left, and whose callers then sleep that. Clocks other than the two usual ones are slept by elsewhere. */
+/* sleep.c — the sleep family. A context that ends ends them with ECANCELED or ETIMEDOUT; but for sleep(3), which could only
+   say how much is left, and whose callers then sleep that. Clocks other than the two usual ones are slept by elsewhere. */
 #define _GNU_SOURCE 1
 #include "hook/hook.h"
 

@@ -1,11 +1,11 @@
 /* transfer.c — read, write, readv, writev.
 
-   Sockets: see message.c. Pipes and the like are asked with RWF_NOWAIT. Where the kernel does not know that for them they are looked at
-   first; then a read may still meet another reader that was faster, and its thread blocks until the next data, which the monitor sees. A write is
-   cut into pieces of PIPE_BUF then, for which there is room when poll(2) says so.
+   Sockets: see message.c. Pipes and the like are asked with RWF_NOWAIT. Where the kernel does not know that for them they
+   are looked at first; then a read may still meet another reader that was faster, and its thread blocks until the next data,
+   which the monitor sees. A write is cut into pieces of PIPE_BUF then, for which there is room when poll(2) says so.
 
-   A terminal in canonical mode has a line when poll says so. With timers, or to write to one, which may be stopped by ^S at any byte, the
-   call is made elsewhere. */
+   A terminal in canonical mode has a line when poll says so. With timers, or to write to one, which may be stopped by ^S at
+   any byte, the call is made elsewhere. */
 #define _GNU_SOURCE 1
 #include "hook/hook.h"
 
@@ -123,16 +123,30 @@ static ssize_t transfer_other(int fd, struct transfer *it)
 
 /* ---- the calls ---- */
 
+static ssize_t transfer_in_goroutine(int fd, struct transfer *it)
+{
+    int64_t until_ns;
+    if (it->writes) {
+        int error = errno;
+        ssize_t result = hook_send_parts(fd, &it->left);
+        if (result >= 0 || errno != ENOTSOCK)
+            return result;
+        errno = error;
+    }
+    if (!hook_is_blocking(fd))
+        return straight(fd, it);
+    if (it->writes || hook_socket(fd, SO_RCVTIMEO, &until_ns) == HOOK_NO_SOCKET)
+        return transfer_other(fd, it);
+    struct hook_call call = hook_begin();
+    return hook_end(&call, hook_receive_parts(fd, &it->left, until_ns));
+}
+
 static ssize_t transfer(int fd, bool writes, const struct iovec *parts, int n)
 {
     struct transfer it = {.left = {.parts = parts, .n = n}, .writes = writes};
-    int64_t until_ns;
-    if (!weft_hooked_() || n < 0 || n > IOV_MAX || (it.size = hook_parts_size(&it.left)) == 0 || !hook_is_blocking(fd))
+    if (!weft_hooked_() || n < 0 || n > IOV_MAX || (it.size = hook_parts_size(&it.left)) == 0)
         return straight(fd, &it);
-    if (hook_socket(fd, writes ? SO_SNDTIMEO : SO_RCVTIMEO, &until_ns) == HOOK_NO_SOCKET)
-        return transfer_other(fd, &it);
-    struct hook_call call = hook_begin();
-    return hook_end(&call, writes ? hook_send_parts(fd, &it.left, until_ns) : hook_receive_parts(fd, &it.left, until_ns));
+    return transfer_in_goroutine(fd, &it);
 }
 
 HOOK ssize_t read(int fd, void *buffer, size_t size)

@@ -1,5 +1,5 @@
-/* hooked.c — what libweft_hook asks of weft: the calls of io.h for it, with what the public ones lack: a time up to which to wait, which is
-   the call's and not the descriptor's or a context's. */
+/* hooked.c — what libweft_hook asks of weft: the calls of io.h for it, with what the public ones lack: a time up to which to
+   wait, which is the call's and not the descriptor's or a context's. */
 #include "io/fd.h"
 #include "sched/enter.h"
 #include "weft/io.h"

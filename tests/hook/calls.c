@@ -12,13 +12,13 @@
 #include <sys/un.h>
 #include <termios.h>
 
-/* Names that a program compiled with _FORTIFY_SOURCE uses, and those that some libraries do. */
+/* Names that a program compiled with _FORTIFY_SOURCE uses. */
 ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room);
 ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t size, size_t room, int flags, struct sockaddr *from, socklen_t *length);
-ssize_t __read(int fd, void *buffer, size_t size);
-ssize_t __write(int fd, const void *buffer, size_t size);
-ssize_t __send(int fd, const void *buffer, size_t size, int flags);
+OTHER_NAME(ssize_t, __read, (int fd, void *buffer, size_t size));
+OTHER_NAME(ssize_t, __write, (int fd, const void *buffer, size_t size));
+OTHER_NAME(ssize_t, __send, (int fd, const void *buffer, size_t size, int flags));
 
 #define BIG (300 * 1000)
 
@@ -71,7 +71,7 @@ static ssize_t by_read(int fd, char *buffer, size_t size)
 
 static ssize_t by_read_alias(int fd, char *buffer, size_t size)
 {
-    return __read(fd, buffer, size);
+    return CALL_OTHER(__read, read)(fd, buffer, size);
 }
 
 static ssize_t by_read_chk(int fd, char *buffer, size_t size)
@@ -244,7 +244,7 @@ static ssize_t to_write(int fd, const char *data, size_t size)
 
 static ssize_t to_write_alias(int fd, const char *data, size_t size)
 {
-    return __write(fd, data, size);
+    return CALL_OTHER(__write, write)(fd, data, size);
 }
 
 static ssize_t to_writev(int fd, const char *data, size_t size)
@@ -263,7 +263,7 @@ static ssize_t to_send(int fd, const char *data, size_t size)
 
 static ssize_t to_send_alias(int fd, const char *data, size_t size)
 {
-    return __send(fd, data, size, MSG_NOSIGNAL);
+    return CALL_OTHER(__send, send)(fd, data, size, MSG_NOSIGNAL);
 }
 
 static ssize_t to_sendto(int fd, const char *data, size_t size)
@@ -510,7 +510,8 @@ EVERYWHERE(a_peer_that_is_gone)
     CALL_GIVES(close(ends[1]), 0);
 }
 
-/* The receiver's queue is full: a datagram to an address waits, although poll says that the sender's socket can be written. */
+/* The receiver's queue is full: a datagram to an address waits, although poll says that the sender's socket can be written.
+   */
 static void drain_datagrams(int fd, int n, weft_waitgroup *wg)
 {
     char buffer[100];

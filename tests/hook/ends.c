@@ -10,8 +10,14 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-int __connect(int fd, const struct sockaddr *address, socklen_t length);
-int __close(int fd);
+OTHER_NAME(int, __connect, (int fd, const struct sockaddr *address, socklen_t length));
+OTHER_NAME(int, __close, (int fd));
+
+/* connect's address is a union of pointers in C. */
+static int plain_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return connect(fd, address, length);
+}
 
 static void make_pair(int fds[2])
 {
@@ -21,7 +27,7 @@ static void make_pair(int fds[2])
 static void close_both(int fds[2])
 {
     CALL_GIVES(close(fds[0]), 0);
-    CALL_GIVES(__close(fds[1]), 0);
+    CALL_GIVES(CALL_OTHER(__close, close)(fds[1]), 0);
 }
 
 static int listen_tcp(struct sockaddr_in *address, int backlog)
@@ -55,7 +61,7 @@ static void connect_later(struct sockaddr_in *address, weft_waitgroup *wg)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     char x;
     linger();
-    CALL_GIVES(__connect(fd, (struct sockaddr *)address, sizeof *address), 0);
+    CALL_GIVES(CALL_OTHER(__connect, plain_connect)(fd, (struct sockaddr *)address, sizeof *address), 0);
     CHECK_EQ(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     CALL_GIVES(read(fd, &x, 1), 1);
     CALL_GIVES(close(fd), 0);

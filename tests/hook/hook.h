@@ -1,5 +1,5 @@
-/* hook.h — what the tests of libweft_hook share: each check runs on plain threads and in many goroutines at once, and each call that it
-   makes must come back on the thread that it was made on, with the errno that libc would leave. */
+/* hook.h — what the tests of libweft_hook share: each check runs on plain threads and in many goroutines at once, and each
+   call that it makes must come back on the thread that it was made on, with the errno that libc would leave. */
 #ifndef TESTS_HOOK_H
 #define TESTS_HOOK_H
 
@@ -16,7 +16,8 @@ static TEST_UNUSED_ __attribute__((noinline)) int *thread_mark(void)
     return &of_thread;
 }
 
-/* This thread's errno: a check blocks in weft too, so it may move, and compilers ask for errno's address once per function. */
+/* This thread's errno: a check blocks in weft too, so it may move, and compilers ask for errno's address once per function.
+   */
 static TEST_UNUSED_ __attribute__((noinline)) int *thread_errno(void)
 {
     __asm__ volatile("" ::: "memory");
@@ -57,6 +58,10 @@ static TEST_UNUSED_ bool in_goroutine(void)
 {
     return weft_id() != 0;
 }
+
+/* Another name that libraries use for a function; not every libc has it, on every architecture. */
+#define OTHER_NAME(type, name, parameters) extern __typeof__(type) name parameters __attribute__((weak))
+#define CALL_OTHER(name, function) (name ? name : (function))
 
 /* ---- running a check everywhere ---- */
 

@@ -1,4 +1,5 @@
-/* A library that knows nothing of weft, loaded when the program runs already, and compiled to call the checked names of libc's functions. */
+/* A library that knows nothing of weft, loaded when the program runs already, and compiled to call the checked names of
+   libc's functions. */
 #undef _FORTIFY_SOURCE
 #define _FORTIFY_SOURCE 2
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* server.h — a real server for a test: started in a directory of its own, as somebody without privileges when we are root, and gone when
-   the test ends, however it ends. For programs with one thread up to server_start. */
+/* server.h — a real server for a test: started in a directory of its own, as somebody without privileges when we are root,
+   and gone when the test ends, however it ends. For programs with one thread up to server_start. */
 #ifndef TESTS_HOOK_SERVER_H
 #define TESTS_HOOK_SERVER_H
 

@@ -12,11 +12,11 @@
 #include <sys/uio.h>
 #include <threads.h>
 
-int __poll(struct pollfd *set, nfds_t n, int ms);
 int __poll_chk(struct pollfd *set, nfds_t n, int ms, size_t room);
 int __ppoll_chk(struct pollfd *set, nfds_t n, const struct timespec *time, const sigset_t *mask, size_t room);
-int __nanosleep(const struct timespec *time, struct timespec *left);
-int __select(int n, fd_set *read, fd_set *write, fd_set *except, struct timeval *time);
+OTHER_NAME(int, __poll, (struct pollfd * set, nfds_t n, int ms));
+OTHER_NAME(int, __nanosleep, (const struct timespec *time, struct timespec *left));
+OTHER_NAME(int, __select, (int n, fd_set *read, fd_set *write, fd_set *except, struct timeval *time));
 
 static void make_pair(int fds[2])
 {
@@ -40,7 +40,7 @@ static int by_poll(struct pollfd *set, nfds_t n, bool wait)
 
 static int by_poll_alias(struct pollfd *set, nfds_t n, bool wait)
 {
-    return __poll(set, n, wait ? -1 : 10);
+    return CALL_OTHER(__poll, poll)(set, n, wait ? -1 : 10);
 }
 
 static int by_poll_chk(struct pollfd *set, nfds_t n, bool wait)
@@ -185,7 +185,7 @@ static int by_select(int n, fd_set *read, fd_set *write, fd_set *except, bool wa
 static int by_select_alias(int n, fd_set *read, fd_set *write, fd_set *except, bool wait)
 {
     struct timeval time = {wait ? 60 : 0, 10000}, before = time;
-    int result = __select(n, read, write, except, &time);
+    int result = CALL_OTHER(__select, select)(n, read, write, except, &time);
     CHECK(time.tv_sec < before.tv_sec || (time.tv_sec == before.tv_sec && time.tv_usec < before.tv_usec)); /* what is left */
     return result;
 }
@@ -344,7 +344,7 @@ EVERYWHERE(sleeps)
     int64_t start_ns = weft_now();
     CALL_GIVES(usleep(10000), 0);
     CALL_GIVES(nanosleep(&soon, &left), 0);
-    CALL_GIVES(__nanosleep(&soon, NULL), 0);
+    CALL_GIVES(CALL_OTHER(__nanosleep, nanosleep)(&soon, NULL), 0);
     CALL_GIVES(thrd_sleep(&soon, &left), 0);
     CALL_GIVES(clock_nanosleep(CLOCK_MONOTONIC, 0, &soon, &left), 0);
     CALL_GIVES(clock_nanosleep(CLOCK_REALTIME, 0, &soon, &left), 0);
