@@ -247,12 +247,15 @@ static int status_of(const struct buffers *b, llhttp_errno_t error)
 
 bool span_is_host(struct span span)
 {
-    static const char other[] = "-._~%!$&'()*+,;=:[]";
-    for (size_t i = 0; i < span.length; i++) {
-        char ch = span.at[i], letter = (char)(ch | 0x20);
-        if (!(letter >= 'a' && letter <= 'z') && !(ch >= '0' && ch <= '9') && (ch == '\0' || strchr(other, ch) == NULL))
+    static const bool fine[256] = {
+        ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true, ['_'] = true,
+        ['~'] = true,         ['%'] = true,         ['!'] = true,         ['$'] = true, ['&'] = true, ['\''] = true,
+        ['('] = true,         [')'] = true,         ['*'] = true,         ['+'] = true, [','] = true, [';'] = true,
+        ['='] = true,         [':'] = true,         ['['] = true,         [']'] = true,
+    };
+    for (size_t i = 0; i < span.length; i++)
+        if (!fine[(unsigned char)span.at[i]])
             return false;
-    }
     return true;
 }
 

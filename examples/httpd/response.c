@@ -6,41 +6,36 @@
 
 enum { HEAD = 1024 }; /* room for a head; longer values (a redirect's) ask for their own */
 
-struct reason {
-    int status;
-    const char *text; /* with the status */
-};
-
-static const char *reason_of(int status)
+/* The status and its name, as text. */
+static struct span reason_of(int status)
 {
-    static const struct reason known[] = {
-        {200, "200 OK"},
-        {204, "204 No Content"},
-        {206, "206 Partial Content"},
-        {301, "301 Moved Permanently"},
-        {304, "304 Not Modified"},
-        {400, "400 Bad Request"},
-        {403, "403 Forbidden"},
-        {404, "404 Not Found"},
-        {405, "405 Method Not Allowed"},
-        {408, "408 Request Timeout"},
-        {412, "412 Precondition Failed"},
-        {413, "413 Content Too Large"},
-        {414, "414 URI Too Long"},
-        {416, "416 Range Not Satisfiable"},
-        {417, "417 Expectation Failed"},
-        {431, "431 Request Header Fields Too Large"},
-        {501, "501 Not Implemented"},
-        {503, "503 Service Unavailable"},
-        {505, "505 HTTP Version Not Supported"},
+    static const char *const known[] = {
+        [200] = "200 OK",
+        [204] = "204 No Content",
+        [206] = "206 Partial Content",
+        [301] = "301 Moved Permanently",
+        [304] = "304 Not Modified",
+        [400] = "400 Bad Request",
+        [403] = "403 Forbidden",
+        [404] = "404 Not Found",
+        [405] = "405 Method Not Allowed",
+        [408] = "408 Request Timeout",
+        [412] = "412 Precondition Failed",
+        [413] = "413 Content Too Large",
+        [414] = "414 URI Too Long",
+        [416] = "416 Range Not Satisfiable",
+        [417] = "417 Expectation Failed",
+        [431] = "431 Request Header Fields Too Large",
+        [500] = "500 Internal Server Error",
+        [501] = "501 Not Implemented",
+        [503] = "503 Service Unavailable",
+        [505] = "505 HTTP Version Not Supported",
     };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].status == status)
-            return known[i].text;
-    return "500 Internal Server Error";
+    const char *text = known[status];
+    return (struct span){text, strlen(text)};
 }
 
-static void put(struct connection *c, const char *data, size_t length)
+static inline __attribute__((always_inline)) void put(struct connection *c, const char *data, size_t length)
 {
     memcpy(connection_room(c, length), data, length);
     c->b->filled += length;
@@ -87,9 +82,8 @@ void response_begin(struct connection *c, int status, const char *type, int64_t 
         (length == STREAMED && !can_chunk(c))) /* the end of such a body is the end of the connection */
         c->closing = true;
     connection_room(c, HEAD);
-    const char *reason = reason_of(status);
     PUT(c, "HTTP/1.1 ");
-    put(c, reason, strlen(reason));
+    response_put(c, reason_of(status));
     PUT(c, "\r\nServer: weft\r\nDate: ");
     put_date(c);
     if (type != NULL) {
@@ -141,17 +135,16 @@ void response_text(struct connection *c, int status, const char *type, const cha
 /* The status, and a line that says it to people. */
 static void say(struct connection *c, int status, const char *allow)
 {
-    const char *reason = reason_of(status);
-    size_t length = strlen(reason);
-    response_begin(c, status, "text/plain; charset=utf-8", (int64_t)length + 1);
+    struct span reason = reason_of(status);
+    response_begin(c, status, "text/plain; charset=utf-8", (int64_t)reason.length + 1);
     if (allow != NULL)
         response_field(c, "Allow", allow);
     response_end_head(c);
     if (response_is_head_only(c))
         return;
-    put(c, reason, length);
+    response_put(c, reason);
     PUT(c, "\n");
-    c->b->request.sent += (int64_t)length + 1;
+    c->b->request.sent += (int64_t)reason.length + 1;
 }
 
 void response_status(struct connection *c, int status)
