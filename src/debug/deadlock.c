@@ -37,6 +37,7 @@ struct reading {
     uint64_t hash;
     unsigned waiting, threads; /* parked goroutines; foreign threads that wait */
     bool hope, main_waits;
+    bool restless; /* a thread is still on its way to sleep: it said so before, and nobody will ask for us again */
 };
 
 static void read_one(struct wi_goroutine *g, void *argument)
@@ -45,12 +46,13 @@ static void read_one(struct wi_goroutine *g, void *argument)
     struct wi_snapshot s;
     if (reading->hope)
         return;
-    /* A thread that parks is PARKED before its wait can end, and may be kept from running just then, for seconds. */
-    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || !s.at_rest ||
-        (s.kind && (s.kind->timed || s.kind->outside))) {
+    if (!wi_snapshot(g, &s, NULL, 0, NULL) || s.state != WI_PARKED || (s.kind && (s.kind->timed || s.kind->outside))) {
         reading->hope = true;
         return;
     }
+    /* A thread that parks is PARKED before its wait can end, and may be kept from running just then, for seconds. */
+    if (!s.at_rest)
+        reading->restless = true;
     reading->hash = (reading->hash ^ ((uintptr_t)g + s.turn)) * UINT64_C(0x9e3779b97f4a7c15);
     if (s.is_thread) {
         reading->threads++;
@@ -81,6 +83,10 @@ int64_t wi_debug_quiet(void)
         return INT64_MAX;
     }
     int64_t now_ns = wi_os_now_ns();
+    if (reading.restless) {
+        last_reading = 0;
+        return now_ns + SETTLE_NS;
+    }
     if (reading.hash != last_reading) {
         last_reading = reading.hash;
         last_ns = now_ns;
