@@ -88,8 +88,9 @@ static void forward(int signo, siginfo_t *info, void *context, const struct siga
         sigaction(signo, former, NULL);
         now = *former;
     }
-    if (now.sa_handler == SIG_DFL)
-        raise(signo); /* when this handler returns */
+    if (now.sa_handler == SIG_DFL && former->sa_handler == SIG_DFL)
+        raise(
+            signo); /* when this handler returns; what was ignored when it came does not end the program because it no longer is */
 }
 
 static void handler(int signo, siginfo_t *info, void *context)
