@@ -28,6 +28,7 @@
 #include "sync/queue.h"
 #include "timer/timeout.h"
 #include "weft/io.h"
+#include "weft/time.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -44,6 +45,8 @@
 #define GENERATION_MASK UINT64_C(0x7fffffff)
 
 #define TRANSFER_MAX ((size_t)0x7ffff000) /* more the kernel does not transfer at once */
+
+#define REFUSALS_MOST 8 /* in a row, each after an edge */
 
 #define CHUNK 256U /* records */
 #define CHUNKS (1U << 16)
@@ -443,10 +446,19 @@ static inline ssize_t attempt_once(struct wi_fd *f, enum wi_fd_kind kind, int fd
     return result;
 }
 
+/* A datagram for a Unix socket whose queue is full: the kernel refuses it, and says at the same time that the sender's own
+   socket has room, so that there is an edge for each refusal and none when the queue gets room. Waits a while instead. */
+static int nap(unsigned refusals)
+{
+    unsigned doublings = refusals - REFUSALS_MOST;
+    return weft_sleep((50 * WEFT_US) << (doublings < 8 ? doublings : 8));
+}
+
 static inline __attribute__((always_inline)) ssize_t
 do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole, int64_t until_ns)
 {
     enum wi_fd_kind kind = wi_fd_kind(f, fd);
+    unsigned refusals = 0;
     for (bool waited = false;; waited = true) {
         if (WI_UNLIKELY(wi_load_relaxed(&f->state) & CLOSING)) /* for operations of several attempts, that may never wait */
             return -EBADF;
@@ -468,6 +480,8 @@ do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void
             }
         }
         int error = is_past(until_ns) ? -ETIME : wait_side(f, fd, side, e, until_ns);
+        if (WI_UNLIKELY(attempts && ++refusals > REFUSALS_MOST) && kind == WI_FD_SOCKET && side == WI_WRITES && !error)
+            error = nap(refusals);
         if (WI_UNLIKELY(error)) {
             if (attempts || error == -EBADF)
                 return error;

@@ -207,6 +207,18 @@ TEST_BOTH(UnixgramWrite)
     }
 }
 
+enum { LATE_MS = 600 };
+
+static void read_datagrams_late(int fd, int n)
+{
+    CHECK_EQ(weft_sleep(LATE_MS * WEFT_MS), 0);
+    for (int i = 0; i < n; i++) {
+        int value = -1;
+        CHECK_EQ(weft_read(fd, &value, sizeof value), (int)sizeof value);
+        CHECK_EQ(value, i);
+    }
+}
+
 static void read_datagrams(int fd, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -229,6 +241,28 @@ TEST_BOTH(UnixgramWaitsForRoom)
         CHECK_EQ(weft_write(client, &i, sizeof i), sizeof i);
     weft_wg_wait(&wg);
     shut(client);
+    shut(server);
+}
+
+/* Not connected: the sender is not told when the receiver's queue gets room, yet does not burn its CPU. */
+TEST_BOTH(UnixgramSendToFullQueue)
+{
+    enum { DATAGRAMS = 200 };
+    char address[WEFT_ADDRESS], text[WEFT_ADDRESS];
+    int server = listen_own("unixgram", address), sender = listen_at("unixgram", "@", text);
+    struct sockaddr_storage to;
+    socklen_t length = sizeof to;
+    CHECK_EQ(getsockname(server, (struct sockaddr *)&to, &length), 0);
+    struct timespec before, after;
+    CHECK_EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before), 0);
+    weft_waitgroup wg = {0};
+    weft_wg_go(&wg, read_datagrams_late, server, (int)DATAGRAMS);
+    for (int i = 0; i < DATAGRAMS; i++)
+        CHECK_EQ(weft_sendto(sender, &i, sizeof i, 0, (struct sockaddr *)&to, length), (int)sizeof i);
+    weft_wg_wait(&wg);
+    CHECK_EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after), 0);
+    CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < LATE_MS / 2);
+    shut(sender);
     shut(server);
 }
 
