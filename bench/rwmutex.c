@@ -1,5 +1,6 @@
-/* rwmutex.c — read lock and unlock, write lock and unlock: alone; nine reads to one write by eight goroutines at once, on one worker
-   and on two, with a little work inside; and reads only on two. Worker counts are a process's, so each has its own. */
+/* rwmutex.c — read lock and unlock, write lock and unlock: alone; nine reads to one write by eight goroutines at once, on
+   one worker and on two, with a little work inside; and reads only on two. Worker counts are a process's, so each has its
+   own. */
 #include "bench.h"
 
 enum { GOROUTINES = 8, INSIDE = 50 };

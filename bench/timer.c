@@ -1,5 +1,5 @@
-/* timer.c — what a timer costs: start and stop while 1,000, 100,000 and 1,000,000 others are pending, which must stay about the same;
-   and start and fire. The others are due in a minute to an hour, in random order, as timeouts are. */
+/* timer.c — what a timer costs: start and stop while 1,000, 100,000 and 1,000,000 others are pending, which must stay
+   about the same; and start and fire. The others are due in a minute to an hour, in random order, as timeouts are. */
 #include "bench.h"
 #include <stdatomic.h>
 

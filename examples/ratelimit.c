@@ -1,13 +1,14 @@
 /* ratelimit: serve requests no faster than a limit, first evenly, then with bursts, by a ticker.
 
-   A ticker sends the time on its channel at a steady pace. Who receives from that channel before each request cannot be faster. A
-   ticker does not pile up ticks for a receiver that is late: it keeps one and drops the others.
+   A ticker sends the time on its channel at a steady pace. Who receives from that channel before each request cannot be
+   faster. A ticker does not pile up ticks for a receiver that is late: it keeps one and drops the others.
 
-   To allow bursts, a goroutine moves the ticks into a buffered channel. What the buffer holds are permits that were saved up: as
-   many requests as that can go at once. The goroutine sends with weft_try_send, so that permits beyond the buffer are dropped, and
-   it ends when the channel `stop` is closed.
+   To allow bursts, a goroutine moves the ticks into a buffered channel. What the buffer holds are permits that were saved
+   up: as many requests as that can go at once. The goroutine sends with weft_try_send, so that permits beyond the buffer
+   are dropped, and it ends when the channel `stop` is closed.
 
-   A tick is never early, and the n-th is n periods after the ticker's start at least: what the program prints relies on that. */
+   A tick is never early, and the n-th is n periods after the ticker's start at least: what the program prints relies on
+   that. */
 #include <stdio.h>
 #include <weft.h>
 

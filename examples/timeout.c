@@ -1,11 +1,11 @@
 /* timeout: give an operation only so much time, without the operation knowing of it.
 
-   weft_ctx_with_timeout makes a context that ends by itself. What runs under weft_scoped_use(ctx) runs in it: each wait that would
-   block then ends with -ETIMEDOUT when the time is up, however deep in the calls it is. `fetch` only has to pass errors on, as it would
-   have to anyway. The goroutine that it starts inherits the context, so it ends in time too.
+   weft_ctx_with_timeout makes a context that ends by itself. What runs under weft_scoped_use(ctx) runs in it: each wait
+   that would block then ends with -ETIMEDOUT when the time is up, however deep in the calls it is. `fetch` only has to
+   pass errors on, as it would have to anyway. The goroutine that it starts inherits the context, so it ends in time too.
 
-   weft_scoped_ctx cancels and frees the context at the end of the block: an operation that was quicker than its limit leaves no
-   timer behind. */
+   weft_scoped_ctx cancels and frees the context at the end of the block: an operation that was quicker than its limit
+   leaves no timer behind. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -68,9 +68,10 @@ struct options {
     bool fail_fast; /* the first error ends everything */
     bool progress;
 };
-/* The main goroutine: walks and digests in the context that it is called in, and fills list with what is done, in any order: digests
-   and errors. Returns 0 when that is everything; -ECANCELED when the context ended first; another negative errno when an error
-   ended everything: that of *failed, an entry that the list owns, or *failed is NULL and something could not be started. */
+/* The main goroutine: walks and digests in the context that it is called in, and fills list with what is done, in any
+   order: digests and errors. Returns 0 when that is everything; -ECANCELED when the context ended first; another negative
+   errno when an error ended everything: that of *failed, an entry that the list owns, or *failed is NULL and something
+   could not be started. */
 int pipeline_run(const struct options *options, struct list *list, struct entry **failed);
 
 /* ---- print.c ---- */

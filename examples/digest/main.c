@@ -126,7 +126,8 @@ static void *wait_for_signals(void *signals)
     return NULL;
 }
 
-/* To be called before the program has other threads: they inherit that the signals are blocked, as they are in weft's anyway. */
+/* To be called before the program has other threads: they inherit that the signals are blocked, as they are in weft's
+   anyway. */
 static void catch_signals(void)
 {
     static const int wanted[] = {SIGINT, SIGTERM};

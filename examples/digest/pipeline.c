@@ -2,13 +2,13 @@
 
      walker ---- found ----> digester (as many as -j says) ----> list, under a mutex
 
-   Each part is a plain loop, and the channel between them does the rest: a full channel makes the walker wait, an empty one the
-   digesters, a closed one ends their loops. Walker and digesters are a group, which main waits for.
+   Each part is a plain loop, and the channel between them does the rest: a full channel makes the walker wait, an empty
+   one the digesters, a closed one ends their loops. Walker and digesters are a group, which main waits for.
 
-   There are two early ends, and both are the end of the group's context: an error with --fail-fast, which a digester returns, and
-   Ctrl-C, which main.c makes the end of the context outside. Waits then end with -ECANCELED. What need not wait goes on, so
-   loops that may never have to wait ask called_off(). Whoever holds an entry that is not done frees it; what is left in the channel
-   is freed when all have ended. */
+   There are two early ends, and both are the end of the group's context: an error with --fail-fast, which a digester
+   returns, and Ctrl-C, which main.c makes the end of the context outside. Waits then end with -ECANCELED. What need not
+   wait goes on, so loops that may never have to wait ask called_off(). Whoever holds an entry that is not done frees it;
+   what is left in the channel is freed when all have ended. */
 #include "pipeline.h"
 
 #include <errno.h>

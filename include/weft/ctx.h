@@ -4,10 +4,10 @@
    deadline comes, or when its parent ends, and then for good; all its descendants end with it, in linear time.
 
    A goroutine runs in a context, the *current* one, which it inherits at weft_go; weft_scoped_use changes it for a block.
-   When the current context ends, a wait that would block — receive, send, select, sleep, semaphore, condition — ends with
-   -ECANCELED or -ETIMEDOUT, also one that has begun. An operation that can complete at once completes. Lock, once,
-   WaitGroup, group and future waits are never ended: what follows them relies on them. Foreign threads have a current
-   context too, background at first.
+   When the current context ends, a wait that would block — receive, send, select, sleep, semaphore, condition, descriptors,
+   weft_resolve, child processes — ends with -ECANCELED or -ETIMEDOUT, also one that has begun. An operation that can
+   complete at once completes. Lock, once, WaitGroup, group and future waits are never ended: what follows them relies on
+   them. Foreign threads have a current context too, background at first.
 
    Contexts are counted: whoever makes one has a reference and drops it by weft_ctx_free; children and the goroutines that
    run in it have their own. All functions may be called from any goroutine or thread; none blocks. What the canceller did

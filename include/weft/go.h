@@ -51,10 +51,10 @@ WEFT_API size_t weft_count(void);
    libraries with thread-local state. On a foreign thread they do nothing. Unbalanced weft_unpin is fatal. */
 WEFT_API void weft_pin(void);
 WEFT_API void weft_unpin(void);
-/* For libweft_hook, and whatever else makes waits of calls that their callers take for blocking ones: while set, every wait of the
-   calling goroutine ends on the thread where it began; other goroutines run there meanwhile, and while one of them computes or blocks in
-   code that is not weft's, the wait lasts. Returns what it was. On a foreign
-   thread it does nothing. Never blocks. */
+/* For libweft_hook, and whatever else makes waits of calls that their callers take for blocking ones: while set, every
+   wait of the calling goroutine ends on the thread where it began; other goroutines run there meanwhile, and while one of
+   them computes or blocks in code that is not weft's, the wait lasts. Returns what it was. On a foreign thread it does
+   nothing. Never blocks. */
 WEFT_API bool weft_stay_(bool stay);
 /* errno of the thread the goroutine is on now: compilers cache errno's address across calls that can move a goroutine. */
 WEFT_API int weft_errno(void);

@@ -92,15 +92,15 @@ WEFT_API int weft_close_fd(int fd);
 
 /* ---- for libweft_hook, which turns libc's blocking calls into waits of the goroutine ---- */
 
-/* Whether the caller is a goroutine that could wait now: neither pinned, nor inside weft or a hooked call already, nor on a stack of
-   somebody else's. Never blocks. */
+/* Whether the caller is a goroutine that could wait now: neither pinned, nor inside weft or a hooked call already, nor on
+   a stack of somebody else's. Never blocks. */
 WEFT_API bool weft_hooked_(void);
 /* As weft_wait_fd; -ETIME at until_ns, a time of weft_now(); INT64_MAX: never. Blocks. */
 WEFT_API int weft_wait_fd_until_(int fd, int events, int64_t until_ns);
 /* One try of what may have to wait, without blocking: 0 or more, or a negative errno; -EAGAIN: it has to wait. */
 typedef ssize_t (*weft_attempt_)(int fd, void *argument);
-/* Attempts until the result is not -EAGAIN, and waits for events, POLLIN or POLLOUT, in between; -ETIME at until_ns. whole: how much a
-   transfer that leaves nothing more to do might transfer; 0: unknown. Blocks. */
+/* Attempts until the result is not -EAGAIN, and waits for events, POLLIN or POLLOUT, in between; -ETIME at until_ns.
+   whole: how much a transfer that leaves nothing more to do might transfer; 0: unknown. Blocks. */
 WEFT_API ssize_t weft_attempt_fd_(int fd, int events, weft_attempt_ attempt, void *argument, size_t whole, int64_t until_ns);
 /* Whether weft knows of the descriptor, so that only weft_close_fd may close it. Never blocks. */
 WEFT_API bool weft_knows_fd_(int fd);

@@ -24,8 +24,8 @@ WEFT_API int weft_listen(const char *network, const char *address);
    within 250 ms, as RFC 8305 says ("happy eyeballs"). TCP_NODELAY is set. The descriptor; else the error of the first
    address that failed, or of weft_resolve. Blocks. */
 WEFT_API int weft_dial(const char *network, const char *address);
-/* The next connection. Its descriptor; TCP_NODELAY is set. -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS: it stays in the backlog, try
-   again later; connections that ended meanwhile are skipped. Blocks. */
+/* The next connection. Its descriptor; TCP_NODELAY is set. -EMFILE, -ENFILE, -ENOBUFS: it stays in the backlog, try again
+   later; -ENOMEM: the same, or it was accepted and closed; connections that ended meanwhile are skipped. Blocks. */
 WEFT_API int weft_accept(int fd);
 /* The same, with the peer's address as accept(2) gives it. length is a socklen_t *. */
 WEFT_API int weft_accept_from(int fd, struct sockaddr *from, unsigned *length);

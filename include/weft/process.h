@@ -39,8 +39,8 @@ typedef struct weft_command {
     int input, output, errors; /* its descriptors 0, 1 and 2: see above */
 } weft_command;
 
-/* A program that was started: filled in by weft_process_start, not to be copied while it is in use. Who closes one of our ends of
-   its pipes, or keeps it, sets it to -1. */
+/* A program that was started: filled in by weft_process_start, not to be copied while it is in use. Who closes one of our
+   ends of its pipes, or keeps it, sets it to -1. */
 typedef struct weft_process {
     pid_t pid;
     int pidfd;                 /* readable when it has ended; -1: the kernel has none, or no descriptor was left for it */

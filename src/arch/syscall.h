@@ -1,6 +1,6 @@
-/* syscall.h — system calls without libc's wrappers: no cancellation points, which cost two locked instructions a call in a program with
-   threads, no errno, and nobody who interposes libc's functions is asked. The result is negative for an error, as the kernel gives
-   it. Sanitizers want to see their own wrappers; there libc is called. */
+/* syscall.h — system calls without libc's wrappers: no cancellation points, which cost two locked instructions a call in
+   a program with threads, no errno, and nobody who interposes libc's functions is asked. The result is negative for an
+   error, as the kernel gives it. Sanitizers want to see their own wrappers; there libc is called. */
 #ifndef WI_SYSCALL_H
 #define WI_SYSCALL_H
 

@@ -1,11 +1,11 @@
 /* deadlock.c — when everything waits and nothing can end it.
 
-   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, no channel is subscribed to a signal,
-   every goroutine is parked and waits for nothing outside the program, every foreign thread that weft knows waits in weft without a
-   time, the process has no thread that weft does not know, and at least one of them waits. Two equal readings SETTLE_NS apart
-   decide. It is fatal where the program's main thread is among those that wait (directly, or in weft_run); elsewhere, as in a
-   plugin, it is reported.
-   What cannot be seen is left alone: a thread that ends without weft's knowledge may leave a deadlock behind unreported. */
+   Asked by the monitor when every worker is idle. There is a deadlock when no timer is pending, no channel is subscribed
+   to a signal, every goroutine is parked and waits for nothing outside the program, every foreign thread that weft knows
+   waits in weft without a time, the process has no thread that weft does not know, and at least one of them waits. Two
+   equal readings SETTLE_NS apart decide. It is fatal where the program's main thread is among those that wait (directly,
+   or in weft_run); elsewhere, as in a plugin, it is reported. What cannot be seen is left alone: a thread that ends
+   without weft's knowledge may leave a deadlock behind unreported. */
 #include "debug/debug.h"
 #include "io/signal.h"
 #include "sched/hooks.h"

@@ -139,7 +139,7 @@ static ssize_t receive(int fd, struct reception *it)
         result = receive_all(fd, it, until_ns);
     } else {
         bool plain = (it->flags & ~MSG_NOSIGNAL) == 0;
-        result = timed(weft_attempt_fd_(fd, POLLIN, try_recvfrom, it, plain ? it->size : 0, until_ns));
+        result = timed(weft_attempt_fd_(fd, POLLIN, try_recvfrom, it, plain ? it->size : SIZE_MAX, until_ns));
     }
     return hook_end(&call, result);
 }
@@ -196,7 +196,8 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     }
     struct hook_call call = hook_begin();
     struct message it = {message, flags};
-    return hook_end(&call, timed(weft_attempt_fd_(fd, POLLIN, try_recvmsg, &it, 0, until_ns)));
+    return hook_end(&call,
+                    timed(weft_attempt_fd_(fd, POLLIN, try_recvmsg, &it, flags & ~MSG_NOSIGNAL ? SIZE_MAX : 0, until_ns)));
 }
 
 static ssize_t try_receive_parts(int fd, void *argument)

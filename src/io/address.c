@@ -1,7 +1,7 @@
 /* address.c — see address.h.
 
-   Ports are looked at here although getaddrinfo does it too: the C libraries take " 80", "-1" and "65616" for numbers, and the last for
-   port 80. */
+   Ports are looked at here although getaddrinfo does it too: the C libraries take " 80", "-1" and "65616" for numbers,
+   and the last for port 80. */
 #include "io/address.h"
 
 #include <arpa/inet.h>

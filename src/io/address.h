@@ -1,5 +1,5 @@
-/* address.h — the names of networks and addresses, as net.h has them, and socket addresses as text. Knows nothing of waiting or of
-   resolving names. */
+/* address.h — the names of networks and addresses, as net.h has them, and socket addresses as text. Knows nothing of
+   waiting or of resolving names. */
 #ifndef WI_ADDRESS_H
 #define WI_ADDRESS_H
 
@@ -22,12 +22,13 @@ struct wi_host_port {
 /* 0 or -EINVAL. */
 int wi_host_port_parse(const char *text, struct wi_host_port *parts);
 
-/* A path, or "@name" in the abstract name space; "@" alone: no name, which has bind(2) choose an abstract one. The address's length;
-   -EINVAL: it is empty; -ENAMETOOLONG. */
+/* A path, or "@name" in the abstract name space; "@" alone: no name, which has bind(2) choose an abstract one. The
+   address's length; -EINVAL: it is empty; -ENAMETOOLONG. */
 int wi_unix_address_parse(const char *text, struct sockaddr_un *address);
 
-/* The text that the above and getaddrinfo turn into the address again; IPv4 inside IPv6 as IPv4; "" for a Unix socket without a name.
-   (An abstract name with a zero byte has no such text: it is cut there.) The length; -ENOSPC; -EAFNOSUPPORT. */
+/* The text that the above and getaddrinfo turn into the address again; IPv4 inside IPv6 as IPv4; "" for a Unix socket
+   without a name. (An abstract name with a zero byte has no such text: it is cut there.) The length; -ENOSPC;
+   -EAFNOSUPPORT. */
 int wi_address_format(const struct sockaddr *address, socklen_t length, char *text, size_t size);
 
 #endif

@@ -2,17 +2,19 @@
 
      file to file           copy_file_range, off the worker
      file to anything else  sendfile
-     else                   a buffer; once SPLICE_AFTER bytes have gone that way, a pipe and splice, which costs two descriptors and is
+     else                   a buffer; once SPLICE_AFTER bytes have gone that way, a pipe and splice, which costs two
+     descriptors and is
                             worth it for bulk only
 
-   sendfile and splice know no MSG_DONTWAIT, so they are used with descriptors that do not block by themselves. Whoever refuses
-   (-EINVAL and the like) is served by the buffer.
+   sendfile and splice know no MSG_DONTWAIT, so they are used with descriptors that do not block by themselves. Whoever
+   refuses (-EINVAL and the like) is served by the buffer.
 
-   A copy holds no descriptor while it waits for the other one: each can be closed at any time, which ends the copy at its next step.
-   Its steps know the descriptors by their generations, so that none goes on with the number's next. */
+   A copy holds no descriptor while it waits for the other one: each can be closed at any time, which ends the copy at its
+   next step. Its steps know the descriptors by their generations, so that none goes on with the number's next. */
 #define _GNU_SOURCE 1 /* splice, copy_file_range */
 #include "io/fd.h"
 #include "io/sigpipe.h"
+#include "io/transfer.h"
 #include "weft/file.h"
 #include "weft/io.h"
 
@@ -39,11 +41,6 @@ struct copy {
     int64_t left, done;
     bool ended; /* the source has */
 };
-
-static ssize_t result_of(ssize_t result)
-{
-    return result >= 0 ? result : -errno;
-}
 
 static bool refused(ssize_t result)
 {
@@ -116,7 +113,7 @@ struct range {
 
 static ssize_t copy_range(struct range *range)
 {
-    return result_of(copy_file_range(range->from, NULL, range->to, NULL, range->n, 0));
+    return wi_result(copy_file_range(range->from, NULL, range->to, NULL, range->n, 0));
 }
 
 /* One step, during which both stay open. */
@@ -165,7 +162,7 @@ static ssize_t try_sendfile(enum wi_fd_kind kind, int dst, void *argument)
         return error;
     struct wi_sigpipe sigpipe;
     wi_sigpipe_block(&sigpipe);
-    ssize_t result = result_of(sendfile(dst, copy->src.fd, NULL, at_most(copy->left, AT_ONCE)));
+    ssize_t result = wi_result(sendfile(dst, copy->src.fd, NULL, at_most(copy->left, AT_ONCE)));
     wi_sigpipe_restore(&sigpipe);
     wi_fd_end(src, copy->src.fd);
     return result;
@@ -205,7 +202,7 @@ static ssize_t try_splice_in(enum wi_fd_kind kind, int src, void *argument)
 {
     struct splicing *it = argument;
     (void)kind;
-    return result_of(splice(src, NULL, it->pipe, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    return wi_result(splice(src, NULL, it->pipe, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }
 
 static ssize_t try_splice_out(enum wi_fd_kind kind, int dst, void *argument)
@@ -214,7 +211,7 @@ static ssize_t try_splice_out(enum wi_fd_kind kind, int dst, void *argument)
     (void)kind;
     struct wi_sigpipe sigpipe;
     wi_sigpipe_block(&sigpipe);
-    ssize_t result = result_of(splice(it->pipe, NULL, dst, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+    ssize_t result = wi_result(splice(it->pipe, NULL, dst, NULL, it->n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
     wi_sigpipe_restore(&sigpipe);
     return result;
 }

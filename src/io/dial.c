@@ -1,15 +1,16 @@
 /* dial.c — weft_dial.
 
-   A name may have many addresses, of which some do not answer. So the attempts race, as RFC 8305 ("happy eyeballs") says: families
-   alternate, beginning with the one that the system prefers; the next attempt starts when the last has failed, or has not answered within
-   250 ms; the first connection wins. Each attempt is a goroutine in a context of the race, which ends when there is a winner or
-   the caller gives up; the caller waits until all attempts have ended, which is at once then, and closes what came too late. So
-   no socket is left over and nothing refers to the addresses when they are freed. One address needs no race, and a datagram socket
-   connects without asking anybody.
+   A name may have many addresses, of which some do not answer. So the attempts race, as RFC 8305 ("happy eyeballs") says:
+   families alternate, beginning with the one that the system prefers; the next attempt starts when the last has failed,
+   or has not answered within 250 ms; the first connection wins. Each attempt is a goroutine in a context of the race,
+   which ends when there is a winner or the caller gives up; the caller waits until all attempts have ended, which is at
+   once then, and closes what came too late. So no socket is left over and nothing refers to the addresses when they are
+   freed. One address needs no race, and a datagram socket connects without asking anybody.
 
-   Of the RFC's two parts only this one is here: names are resolved for both families at once, by the system (resolve.c), which orders the
-   addresses; no attempt starts before both families have been answered. Rejected: several sockets in one wait of one goroutine, which
-   has the same system calls and would need a wait for many descriptors that nothing else wants.
+   Of the RFC's two parts only this one is here: names are resolved for both families at once, by the system (resolve.c),
+   which orders the addresses; no attempt starts before both families have been answered. Rejected: several sockets in one
+   wait of one goroutine, which has the same system calls and would need a wait for many descriptors that nothing else
+   wants.
 
    weft_errno, because what is inlined into a function that may move its goroutine may find errno's old address. */
 #include "weft/net.h"
@@ -59,7 +60,8 @@ static ssize_t try_connect(enum wi_fd_kind kind, int fd, void *argument)
     return errno == EAGAIN ? -EADDRNOTAVAIL : -errno; /* EAGAIN: no port is free; there is nothing to wait for */
 }
 
-/* A connection to a port of this machine on which nobody listens may meet itself, when the kernel gives it that port for its own. */
+/* A connection to a port of this machine on which nobody listens may meet itself, when the kernel gives it that port for
+   its own. */
 static bool is_to_itself(int fd, const struct addrinfo *to)
 {
     union {

@@ -9,18 +9,20 @@
        e = events                             events++         (with the lock)
        the system call: -EAGAIN               take the waiters off, and end their waits
        with the lock: events == e? queue
-   An edge that came after the note is seen; what came before it was there for the system call. `drained` remembers the e at which
-   nothing was left, so that the next operation waits without asking the kernel in vain; a stream socket that transfers less than asked is drained
-   as well, which saves a request-response server one of three system calls. Not so after an edge that says more than "data": one edge may stand for
-   data and the end of the stream.
+   An edge that came after the note is seen; what came before it was there for the system call. `drained` remembers the e
+   at which nothing was left, so that the next operation waits without asking the kernel in vain; a stream socket that
+   transfers less than asked is drained as well, which saves a request-response server one of three system calls. Not so
+   after an edge that says more than "data": one edge may stand for data and the end of the stream.
 
-   Closing. An operation holds a use of the record. weft_close_fd sets CLOSING, which refuses new ones and ends the waits of those
-   that wait; the last to leave closes the descriptor. So nobody ever meets another descriptor of the same number:
+   Closing. An operation holds a use of the record. weft_close_fd sets CLOSING, which refuses new ones and ends the waits
+   of those that wait; the last to leave closes the descriptor. So nobody ever meets another descriptor of the same
+   number:
 
      generation << 32 | CLOSING | uses      only a compare-and-swap adds a use, and never to CLOSING
 
-   From when the uses are gone until close(2) has returned the kernel may have given the number to somebody already: who begins then
-   waits until the state is fresh, some hundred nanoseconds. Events carry the generation; late ones are ignored. */
+   From when the uses are gone until close(2) has returned the kernel may have given the number to somebody already: who
+   begins then waits until the state is fresh, some hundred nanoseconds. Events carry the generation; late ones are
+   ignored. */
 #define _GNU_SOURCE 1 /* POLLRDHUP */
 #include "io/fd.h"
 
@@ -198,8 +200,8 @@ static void next_generation(struct wi_fd *f, enum wi_fd_kind kind)
     wi_store_release(&f->state, generation << GENERATION_SHIFT); /* pairs with enter_state */
 }
 
-/* The last use of a closing record is gone. While close(2) runs, which may take long, the kernel may give the number away already; whoever
-   makes descriptors for weft (wi_fd_new) then makes the record fresh before we can. */
+/* The last use of a closing record is gone. While close(2) runs, which may take long, the kernel may give the number away
+   already; whoever makes descriptors for weft (wi_fd_new) then makes the record fresh before we can. */
 static void finish_close(struct wi_fd *f, int fd)
 {
     wi_lock(&f->lock);
@@ -340,8 +342,8 @@ void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled)
 
 /* ---- waiting ---- */
 
-/* Has the poller report the edges of both sides. The one of `side` is known to be blocked; the kernel reports as the first edge what is
-   there already. 0 or a negative errno. */
+/* Has the poller report the edges of both sides. The one of `side` is known to be blocked; the kernel reports as the
+   first edge what is there already. 0 or a negative errno. */
 static int watch(struct wi_fd *f, int fd, enum wi_side side)
 {
     int error = 0;
@@ -363,8 +365,8 @@ static inline bool is_past(int64_t deadline_ns)
     return WI_UNLIKELY(deadline_ns != 0) && deadline_ns <= wi_os_now_ns();
 }
 
-/* Parks until there is an edge after number e, or something else to look at, until_ns among them (0: never): 0. Else why there is no
-   point in waiting. */
+/* Parks until there is an edge after number e, or something else to look at, until_ns among them (0: never): 0. Else why
+   there is no point in waiting. */
 static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e, int64_t until_ns)
 {
     struct wi_thread *t = wi_enter_blocking();

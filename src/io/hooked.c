@@ -4,7 +4,8 @@
 #include "sched/enter.h"
 #include "weft/io.h"
 
-/* The caller's frame lies on its goroutine's stack: not on one for signals, nor on that of a coroutine of somebody else's. */
+/* The caller's frame lies on its goroutine's stack: not on one for signals, nor on that of a coroutine of somebody
+   else's. */
 static bool on_own_stack(struct wi_goroutine *g)
 {
     const char *here = __builtin_frame_address(0);

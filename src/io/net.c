@@ -1,8 +1,9 @@
 /* net.c — sockets that listen, the connections that come of them, and the addresses of both. weft_dial is in dial.c.
 
-   A listening stream socket of weft_listen is non-blocking and, when it is of TCP, has TCP_NODELAY, which the kernel hands on to the
-   connections that are accepted; its kind, WI_FD_OPEN, says both. A socket that came from elsewhere never has that kind (see fd.c): its
-   flags and its connections are seen to at each accept, which costs a system call or two. */
+   A listening stream socket of weft_listen is non-blocking and, when it is of TCP, has TCP_NODELAY, which the kernel
+   hands on to the connections that are accepted; its kind, WI_FD_OPEN, says both. A socket that came from elsewhere never
+   has that kind (see fd.c): its flags and its connections are seen to at each accept, which costs a system call or two.
+   */
 #define _GNU_SOURCE 1 /* accept4 */
 #include "weft/net.h"
 
@@ -54,8 +55,8 @@ static int listen_unix(const struct wi_network *network, const char *path)
     return length < 0 ? length : bind_new(network, (struct sockaddr *)&address, (socklen_t)length, false);
 }
 
-/* Binds to the first address of the list that this machine has. Any other error counts: who cannot have a port of all addresses, or of
-   what a name stands for, shall not get half of it unawares. */
+/* Binds to the first address of the list that this machine has. Any other error counts: who cannot have a port of all
+   addresses, or of what a name stands for, shall not get half of it unawares. */
 static int bind_first(const struct wi_network *network, const struct addrinfo *list, bool inet_first)
 {
     int error = 0;
@@ -87,7 +88,8 @@ int weft_listen(const char *network, const char *address)
     struct addrinfo *list;
     if ((error = weft_resolve(parts.host[0] ? parts.host : NULL, parts.service, &hints, &list)) != 0)
         return error;
-    /* Of the addresses of a name, IPv4: that is what who dials a number mostly means. But of all addresses, IPv6, which takes both. */
+    /* Of the addresses of a name, IPv4: that is what who dials a number mostly means. But of all addresses, IPv6, which
+       takes both. */
     int fd = bind_first(&net, list, parts.host[0] != '\0');
     freeaddrinfo(list);
     return fd;

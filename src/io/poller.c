@@ -1,12 +1,14 @@
-/* poller.c — one epoll instance for the process. It is made when the first descriptor is to be waited for; from then on whoever runs out of
-   work looks at it, one idle thread sits in it, and the monitor looks when nobody does (sched/idle.c, monitor.c).
+/* poller.c — one epoll instance for the process. It is made when the first descriptor is to be waited for; from then on
+   whoever runs out of work looks at it, one idle thread sits in it, and the monitor looks when nobody does (sched/idle.c,
+   monitor.c).
 
-   Everything is watched edge-triggered and for both directions once and for all, so that a wait costs no system call; what that
-   asks of waiters is in fd.c. Any number of threads may look at the same time: an edge is reported to one of them.
+   Everything is watched edge-triggered and for both directions once and for all, so that a wait costs no system call;
+   what that asks of waiters is in fd.c. Any number of threads may look at the same time: an edge is reported to one of
+   them.
 
-   A key is a descriptor with its generation (the top bit set, see fd.c), the address of a wi_source, or 0: an interrupt, by which a
-   thread that sits in the poller is woken. Nobody reads that eventfd: each write to it is an edge. Another thread that happens to look may
-   be told of it; it writes again. */
+   A key is a descriptor with its generation (the top bit set, see fd.c), the address of a wi_source, or 0: an interrupt,
+   by which a thread that sits in the poller is woken. Nobody reads that eventfd: each write to it is an edge. Another
+   thread that happens to look may be told of it; it writes again. */
 #include "io/poller.h"
 
 #include "io/fd.h"
@@ -113,7 +115,8 @@ struct wi_goroutine *wi_poller_finish(struct wi_polled *polled)
     return polled->first;
 }
 
-/* Memory is slow: records are fetched 2 * AHEAD events before they are looked at, and who waits there AHEAD events before. */
+/* Memory is slow: records are fetched 2 * AHEAD events before they are looked at, and who waits there AHEAD events
+   before. */
 static void fetch(const struct epoll_event *events, int n, int at)
 {
     if (at + 2 * AHEAD < n && (events[at + 2 * AHEAD].data.u64 & WI_FD_KEY))

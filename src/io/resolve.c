@@ -1,10 +1,10 @@
 /* resolve.c — weft_resolve: getaddrinfo, away from the workers.
 
-   getaddrinfo and not a resolver of our own or an asynchronous library: what a name means is the system's decision, by nsswitch.conf,
-   /etc/hosts, mDNS, LDAP, containers, systemd's resolver, gai.conf; a resolver that only speaks DNS answers differently from every other
-   program on the machine, and a dependency for that is a bad bargain. glibc's own getaddrinfo_a is the same call on threads of its
-   own, and it knows no time limit either. What the call costs is a thread while it lasts, so the number of them is limited; what it lacks,
-   an end by the caller's context, is here:
+   getaddrinfo and not a resolver of our own or an asynchronous library: what a name means is the system's decision, by
+   nsswitch.conf, /etc/hosts, mDNS, LDAP, containers, systemd's resolver, gai.conf; a resolver that only speaks DNS
+   answers differently from every other program on the machine, and a dependency for that is a bad bargain. glibc's own
+   getaddrinfo_a is the same call on threads of its own, and it knows no time limit either. What the call costs is a
+   thread while it lasts, so the number of them is limited; what it lacks, an end by the caller's context, is here:
 
      caller                                    goroutine
        a place under the limit
@@ -13,8 +13,8 @@
          its context ended: leaves it            drops its reference
        drops its reference
 
-   Both have a reference to the record; whoever drops the last one frees it and a result that nobody took. The place belongs to the
-   goroutine: however many callers give up, no more than LIMIT calls are under way.
+   Both have a reference to the record; whoever drops the last one frees it and a result that nobody took. The place
+   belongs to the goroutine: however many callers give up, no more than LIMIT calls are under way.
 
    Numbers need no looking up and no thread: getaddrinfo is called at once then. */
 #define _GNU_SOURCE 1 /* EAI_NODATA, EAI_ADDRFAMILY */

@@ -1,8 +1,9 @@
 /* rw.c — reading and writing: the attempts that do not block, by kind of descriptor, and the public calls.
 
-   A socket needs no O_NONBLOCK: MSG_DONTWAIT does it for one call. Pipes and terminals that block are asked with RWF_NOWAIT, or, where the
-   kernel does not know it for them (FIFOs, terminals), looked at with poll(2) first: if then somebody else takes what was there, or a
-   terminal takes less than a line, the thread blocks, and the monitor sees to it as with any blocking call. Files are never waited for here: see file.c. */
+   A socket needs no O_NONBLOCK: MSG_DONTWAIT does it for one call. Pipes and terminals that block are asked with
+   RWF_NOWAIT, or, where the kernel does not know it for them (FIFOs, terminals), looked at with poll(2) first: if then
+   somebody else takes what was there, or a terminal takes less than a line, the thread blocks, and the monitor sees to it
+   as with any blocking call. Files are never waited for here: see file.c. */
 #define _GNU_SOURCE 1 /* preadv2 */
 #include "io/fd.h"
 #include "io/file.h"
@@ -15,11 +16,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-static inline ssize_t result_of(ssize_t result)
-{
-    return WI_LIKELY(result >= 0) ? result : -errno;
-}
 
 static inline bool is_socket(enum wi_fd_kind kind)
 {
@@ -42,7 +38,7 @@ static ssize_t write_quietly(int fd, const struct iovec *parts, int n, int flags
 {
     struct wi_sigpipe sigpipe;
     wi_sigpipe_block(&sigpipe);
-    ssize_t result = result_of(pwritev2(fd, parts, n, -1, flags));
+    ssize_t result = wi_result(pwritev2(fd, parts, n, -1, flags));
     wi_sigpipe_restore(&sigpipe);
     return result;
 }
@@ -77,15 +73,15 @@ static ssize_t try_readv(enum wi_fd_kind kind, int fd, void *argument)
         if (WI_LIKELY(transfer->n == 1))
             return wi_recv(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT);
         struct msghdr message = {.msg_iov = (struct iovec *)transfer->parts, .msg_iovlen = (size_t)transfer->n};
-        return result_of(recvmsg(fd, &message, MSG_DONTWAIT));
+        return wi_result(recvmsg(fd, &message, MSG_DONTWAIT));
     }
     if (kind == WI_FD_OPEN)
-        return result_of(readv(fd, transfer->parts, transfer->n));
-    ssize_t result = result_of(preadv2(fd, transfer->parts, transfer->n, -1, RWF_NOWAIT));
+        return wi_result(readv(fd, transfer->parts, transfer->n));
+    ssize_t result = wi_result(preadv2(fd, transfer->parts, transfer->n, -1, RWF_NOWAIT));
     if (!no_wait_unknown(result))
         return result;
     result = look(fd, POLLIN);
-    return result ? result : result_of(readv(fd, transfer->parts, transfer->n));
+    return result ? result : wi_result(readv(fd, transfer->parts, transfer->n));
 }
 
 static ssize_t try_writev(enum wi_fd_kind kind, int fd, void *argument)
@@ -95,7 +91,7 @@ static ssize_t try_writev(enum wi_fd_kind kind, int fd, void *argument)
         if (WI_LIKELY(transfer->n == 1))
             return wi_send(fd, transfer->parts->iov_base, transfer->parts->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
         struct msghdr message = {.msg_iov = (struct iovec *)transfer->parts, .msg_iovlen = (size_t)transfer->n};
-        return result_of(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+        return wi_result(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
     }
     if (kind == WI_FD_OPEN)
         return write_quietly(fd, transfer->parts, transfer->n, 0);
@@ -209,14 +205,14 @@ static ssize_t try_recvfrom(enum wi_fd_kind kind, int fd, void *argument)
     (void)kind;
     if (it->length)
         *it->length = it->room;
-    return result_of(recvfrom(fd, it->buffer, it->size, it->flags | MSG_DONTWAIT, it->address, it->length));
+    return wi_result(recvfrom(fd, it->buffer, it->size, it->flags | MSG_DONTWAIT, it->address, it->length));
 }
 
 static ssize_t try_sendto(enum wi_fd_kind kind, int fd, void *argument)
 {
     struct datagram *it = argument;
     (void)kind;
-    return result_of(sendto(fd, it->buffer, it->size, it->flags | MSG_DONTWAIT | MSG_NOSIGNAL, it->address, it->room));
+    return wi_result(sendto(fd, it->buffer, it->size, it->flags | MSG_DONTWAIT | MSG_NOSIGNAL, it->address, it->room));
 }
 
 struct message {
@@ -228,14 +224,14 @@ static ssize_t try_recvmsg(enum wi_fd_kind kind, int fd, void *argument)
 {
     struct message *it = argument;
     (void)kind;
-    return result_of(recvmsg(fd, it->header, it->flags | MSG_DONTWAIT));
+    return wi_result(recvmsg(fd, it->header, it->flags | MSG_DONTWAIT));
 }
 
 static ssize_t try_sendmsg(enum wi_fd_kind kind, int fd, void *argument)
 {
     struct message *it = argument;
     (void)kind;
-    return result_of(sendmsg(fd, it->header, it->flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+    return wi_result(sendmsg(fd, it->header, it->flags | MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 /* With MSG_DONTWAIT one attempt is all. */
@@ -254,7 +250,8 @@ static ssize_t do_flagged(int fd, enum wi_side side, wi_fd_attempt attempt, void
     return result;
 }
 
-/* What MSG_WAITALL asks of a stream: more until all is there, or an error or the end comes, which the next call will report. */
+/* What MSG_WAITALL asks of a stream: more until all is there, or an error or the end comes, which the next call will
+   report. */
 static ssize_t receive_all(int fd, struct datagram *it)
 {
     size_t done = 0, size = it->size;
@@ -306,7 +303,7 @@ int weft_shutdown_fd(int fd, int how)
     struct wi_fd *f = wi_fd_begin(fd, &error);
     if (!f)
         return error;
-    int result = (int)result_of(shutdown(fd, how));
+    int result = (int)wi_result(shutdown(fd, how));
     if (result == 0) /* the kernel reports it by epoll only where there is something to read or room to write */
         wi_fd_wake(f, how != SHUT_WR, how != SHUT_RD);
     wi_fd_end(f, fd);

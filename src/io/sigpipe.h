@@ -1,5 +1,5 @@
-/* sigpipe.h — writing without SIGPIPE where the call has no flag for it. weft's own threads block the signal. On any other it is blocked
-   during the call, and one that came meanwhile is taken back, unless one was pending before. */
+/* sigpipe.h — writing without SIGPIPE where the call has no flag for it. weft's own threads block the signal. On any
+   other it is blocked during the call, and one that came meanwhile is taken back, unless one was pending before. */
 #ifndef WI_SIGPIPE_H
 #define WI_SIGPIPE_H
 

@@ -1,5 +1,5 @@
-/* transfer.h — the system calls of every request and answer, inlined. None of them waits when its flags or its descriptor say so; the result is 0 or
-   more, or a negative errno. */
+/* transfer.h — the system calls of every request and answer, inlined. None of them waits when its flags or its descriptor
+   say so; the result is 0 or more, or a negative errno. */
 #ifndef WI_TRANSFER_H
 #define WI_TRANSFER_H
 
@@ -9,13 +9,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* What libc's call gave, as weft gives it. */
+static inline ssize_t wi_result(ssize_t result)
+{
+    return result >= 0 ? result : -errno;
+}
+
 static inline ssize_t wi_recv(int fd, void *buffer, size_t size, int flags)
 {
 #ifdef WI_SYSCALLS_RAW
     return wi_syscall6(SYS_recvfrom, fd, (long)buffer, (long)size, flags, 0, 0);
 #else
-    ssize_t result = recv(fd, buffer, size, flags);
-    return result >= 0 ? result : -errno;
+    return wi_result(recv(fd, buffer, size, flags));
 #endif
 }
 
@@ -24,8 +29,7 @@ static inline ssize_t wi_send(int fd, const void *buffer, size_t size, int flags
 #ifdef WI_SYSCALLS_RAW
     return wi_syscall6(SYS_sendto, fd, (long)buffer, (long)size, flags, 0, 0);
 #else
-    ssize_t result = send(fd, buffer, size, flags);
-    return result >= 0 ? result : -errno;
+    return wi_result(send(fd, buffer, size, flags));
 #endif
 }
 

@@ -54,11 +54,12 @@ void wi_os_futex_wake(_Atomic uint32_t *word, int n);
 /* ---- watching descriptors (linux/epoll.c) ---- */
 struct epoll_event;
 int wi_os_epoll_create(void); /* close-on-exec; a descriptor, or a negative errno */
-/* Watches fd, or changes what it is watched for. 0, or a negative errno: -EPERM when it is of a kind that is always ready. */
+/* Watches fd, or changes what it is watched for. 0, or a negative errno: -EPERM when it is of a kind that is always
+   ready. */
 int wi_os_epoll_add(int epoll, int fd, uint32_t events, uint64_t key);
 void wi_os_epoll_remove(int epoll, int fd);
-/* Waits until there are events, at most to deadline_ns of CLOCK_MONOTONIC; 0: looks only, INT64_MAX: for ever. The number of events, at
-   most n; 0: none came; -EINTR. */
+/* Waits until there are events, at most to deadline_ns of CLOCK_MONOTONIC; 0: looks only, INT64_MAX: for ever. The number
+   of events, at most n; 0: none came; -EINTR. */
 int wi_os_epoll_wait(int epoll, struct epoll_event *events, int n, int64_t deadline_ns);
 
 /* ---- io_uring (linux/uring.c) ---- */
@@ -68,11 +69,11 @@ struct wi_uring_done {
     void *user;
     int result; /* as of the system call; -ECANCELED, -EINTR, -EFAULT also when the thread that submitted it ended first */
 };
-/* Makes the ring; one thread at a time. Its descriptor, which is readable when there are completions; or a negative errno: there is no
-   ring, or the environment variable WEFT_URING is 0. */
+/* Makes the ring; one thread at a time. Its descriptor, which is readable when there are completions; or a negative
+   errno: there is no ring, or the environment variable WEFT_URING is 0. */
 int wi_os_uring_open(void);
-/* Hands a request over. The parts (of a transfer; their array, too, unless n is 1) stay valid until it is done. 0; or a negative errno, and
-   then the kernel does not have it: -EAGAIN and -EBUSY pass. */
+/* Hands a request over. The parts (of a transfer; their array, too, unless n is 1) stay valid until it is done. 0; or a
+   negative errno, and then the kernel does not have it: -EAGAIN and -EBUSY pass. */
 int wi_os_uring_submit(enum wi_uring_operation operation, int fd, const struct iovec *parts, unsigned n, int64_t offset,
                        void *user);
 /* Takes up to n completions; 0: there are none. */

@@ -1,7 +1,8 @@
 /* goroutine.h — the record of a goroutine, and of a foreign thread that waits.
 
-   Records are type-stable (mem/slab.h): whoever holds a pointer or a number may look at a record after its goroutine ended; the
-   id tells one goroutine from the next in the same record. 128 bytes, two cache lines: a program may queue a million.
+   Records are type-stable (mem/slab.h): whoever holds a pointer or a number may look at a record after its goroutine
+   ended; the id tells one goroutine from the next in the same record. 128 bytes, two cache lines: a program may queue a
+   million.
 
    A record has no stack until its first run. Until then `start` holds what to call; from then on `run` shares its place. */
 #ifndef WI_GOROUTINE_H
@@ -118,7 +119,8 @@ static inline enum wi_state wi_goroutine_state(struct wi_goroutine *g)
     return WI_STATE(wi_load_acquire(&g->state));
 }
 
-/* Fetches what a parked goroutine needs first when it runs again: the saved registers and, beyond the red zone, the frames above. */
+/* Fetches what a parked goroutine needs first when it runs again: the saved registers and, beyond the red zone, the
+   frames above. */
 static inline __attribute__((always_inline)) void wi_prefetch_stack(const struct wi_goroutine *g)
 {
     uintptr_t sp = (uintptr_t)g->sp; /* 0 when it never ran: fetching from nowhere does no harm */

@@ -1,9 +1,9 @@
-/* home.c — goroutines that stay on their thread although they wait as goroutines do: they go on where they stopped, and others run on
-   the thread meanwhile. For code that reads its thread's errno, or other thread-local state, after a call that waits, and does not know
-   that it does (libweft_hook).
+/* home.c — goroutines that stay on their thread although they wait as goroutines do: they go on where they stopped, and
+   others run on the thread meanwhile. For code that reads its thread's errno, or other thread-local state, after a call
+   that waits, and does not know that it does (libweft_hook).
 
-   Each thread has a queue of those that came home. Nobody else may run them, so they are in no run queue, where they would be shared
-   and stolen; the thread must have a worker in time:
+   Each thread has a queue of those that came home. Nobody else may run them, so they are in no run queue, where they
+   would be shared and stolen; the thread must have a worker in time:
 
      pusher                                   the thread
        push, which is a full barrier            going idle: gives its worker up; heavy barrier;
@@ -12,8 +12,8 @@
          idle and a worker is: assign it
 
    Either the pusher sees that it has no worker or the thread sees the push. When no worker is idle the monitor asks a
-   busy one to lend its own (LEND). A thread that runs a goroutine without a worker comes to its home when that one waits. While
-   goroutines stay on it a thread does not end. */
+   busy one to lend its own (LEND). A thread that runs a goroutine without a worker comes to its home when that one waits.
+   While goroutines stay on it a thread does not end. */
 #include "sched/enter.h"
 
 /* Lets an idle t that has somebody home run, if a worker is to be had. */

@@ -10,8 +10,8 @@ struct wi_hooks {
     /* Makes and frees the timers of all workers. 0 or -ENOMEM. */
     int (*timers_start)(void);
     void (*timers_stop)(void);
-    /* Once wi_sched.polls: waits for something from outside, at most to deadline_ns (0: looks only); who is ready then, linked by next.
-       Any thread may call it, the monitor too, with no lock held. */
+    /* Once wi_sched.polls: waits for something from outside, at most to deadline_ns (0: looks only); who is ready then,
+       linked by next. Any thread may call it, the monitor too, with no lock held. */
     struct wi_goroutine *(*poll)(int64_t deadline_ns);
     /* Makes the thread that waits in poll return. */
     void (*poll_interrupt)(void);
@@ -27,8 +27,8 @@ struct wi_hooks {
     void (*context_free)(struct wi_context *context);
     /* A goroutine that somebody joins ended: see ctx/future.h. */
     void (*joined)(struct wi_thread *t, void *join);
-    /* Checked builds: the goroutine on t parks, and the thread holds a pthread mutex. Called inside weft, perhaps with a lock of what it
-       waits for. */
+    /* Checked builds: the goroutine on t parks, and the thread holds a pthread mutex. Called inside weft, perhaps with a
+       lock of what it waits for. */
     void (*parks_with_mutex)(struct wi_thread *t);
     /* For a fatal panic: dumps all goroutines to standard error. */
     void (*dump)(void);

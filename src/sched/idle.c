@@ -9,11 +9,11 @@
        idle workers, nobody spins: wake one  work: take the worker back; none: sleep
 
    A pusher that sees a spinning thread wakes nobody: a thread stops spinning before its last look, so it finds the work. A
-   spinning thread that finds work wakes the next idle one *without looking whether there is more*: what was pushed while it span
-   was left to it, and need not be visible to it yet. One idle thread, the sitter, sleeps in the poller instead of on its futex; while
-   there is none, workers look at the poller when they have nothing else and every WI_POLL_NS, and the monitor when they do not.
-   One exception is deliberate: a goroutine in `next` will most
-   likely be run by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
+   spinning thread that finds work wakes the next idle one *without looking whether there is more*: what was pushed while
+   it span was left to it, and need not be visible to it yet. One idle thread, the sitter, sleeps in the poller instead of
+   on its futex; while there is none, workers look at the poller when they have nothing else and every WI_POLL_NS, and the
+   monitor when they do not. One exception is deliberate: a goroutine in `next` will most likely be run by the pusher
+   itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
 #include "base/perturb.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
@@ -142,7 +142,8 @@ struct look {
     int64_t since_ns;         /* ... then */
 };
 
-/* Looks at one other worker: asks it to share, or takes it when its thread is busy elsewhere. True: t has work in its queue. */
+/* Looks at one other worker: asks it to share, or takes it when its thread is busy elsewhere. True: t has work in its
+   queue. */
 static bool look_at(struct wi_thread *t, struct wi_worker *victim, struct look *look, int64_t now_ns)
 {
     if (wi_load_relaxed(&victim->timer_next_ns) <= now_ns && run_timers(t, victim))
@@ -328,8 +329,8 @@ struct wi_worker *wi_pop_idle_worker(void)
     return w;
 }
 
-/* At most one idle thread, the sentinel, sleeps to the earliest timer: t, unless another will wake early enough, or t has been
-   given a worker. wi_sched.lock is held. */
+/* At most one idle thread, the sentinel, sleeps to the earliest timer: t, unless another will wake early enough, or t has
+   been given a worker. wi_sched.lock is held. */
 static bool arm_locked(struct wi_thread *t)
 {
     int64_t next_ns = wi_timers_next_ns();
@@ -418,8 +419,8 @@ static void wake_monitor_for_deadlock(void)
         wi_monitor_wake();
 }
 
-/* Sleeps: true when a worker was assigned. The sitter may also bring goroutines that are ready. There is one at a time, from before it
-   polls until after: the edge that interrupts it would otherwise reach another one. */
+/* Sleeps: true when a worker was assigned. The sitter may also bring goroutines that are ready. There is one at a time,
+   from before it polls until after: the edge that interrupts it would otherwise reach another one. */
 static bool rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready)
 {
     struct wi_thread *nobody = NULL;
@@ -548,8 +549,8 @@ void wi_wake_one(void)
 }
 
 /* One goroutine just queued, by one whose kind usually leaves the CPU to it at once: waking a core would cost more than it
-   brings (8 us to send, 28 us to arrive). `lazy` counts how often in a row that went well on this worker; the monitor resets it
-   when it finds work that waits beside an idle core. */
+   brings (8 us to send, 28 us to arrive). `lazy` counts how often in a row that went well on this worker; the monitor
+   resets it when it finds work that waits beside an idle core. */
 static bool will_run_soon(struct wi_worker *w)
 {
     return w && wi_load_relaxed(&w->lazy) >= WI_LAZY_SURE && wi_runq_length(&w->runq) <= 1;

@@ -1,9 +1,10 @@
-/* monitor.c — one thread that takes workers away from threads that are blocked in the kernel or hog the CPU, and watches what
-   nobody else watches. It never owns a worker.
+/* monitor.c — one thread that takes workers away from threads that are blocked in the kernel or hog the CPU, and watches
+   what nobody else watches. It never owns a worker.
 
-   While goroutines run it looks every LOOK_NS, or every QUICK_NS when a thread looks blocked. A worker is taken when something
-   waits for it and its thread is outside weft and
-     blocked   /proc says so in two looks in a row at the same epoch, or, where /proc is unreadable, the epoch has not moved for
+   While goroutines run it looks every LOOK_NS, or every QUICK_NS when a thread looks blocked. A worker is taken when
+   something waits for it and its thread is outside weft and
+     blocked   /proc says so in two looks in a row at the same epoch, or, where /proc is unreadable, the epoch has not
+     moved for
                SLICE_NS of wall time;
      a hog     its thread has used SLICE_NS x (1 + hogs already detached) of CPU time without scheduling. The stretch makes a
                thousand goroutines that compute share the cores instead of making a thousand threads.
@@ -238,8 +239,8 @@ static void serve_blockers(int64_t now_ns)
     }
 }
 
-/* Goroutines wait for a stack: what idle and busy workers keep for themselves is given back, and they try again. Whether there
-   are any. Fatal when several looks in a row find no stack in use that could come back. */
+/* Goroutines wait for a stack: what idle and busy workers keep for themselves is given back, and they try again. Whether
+   there are any. Fatal when several looks in a row find no stack in use that could come back. */
 static bool serve_starved(int64_t now_ns)
 {
     static int64_t last_ns;
@@ -333,8 +334,8 @@ static bool all_idle(void)
            wi_load_relaxed(&wi_sched.n_starved) == 0;
 }
 
-/* Nothing has waited for a while: sleeps until a pusher needs the monitor. Timers are seen to by the sentinel, an idle thread;
-   when no thread is idle, by us. */
+/* Nothing has waited for a while: sleeps until a pusher needs the monitor. Timers are seen to by the sentinel, an idle
+   thread; when no thread is idle, by us. */
 static void sleep_for_good(int64_t looked_ns)
 {
     wi_or_relaxed(&wi_sched.alert, WI_ALERT_MONITOR);

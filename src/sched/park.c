@@ -30,8 +30,8 @@ inline bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, v
 static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument);
 static bool commit_end(struct wi_thread *t, struct wi_goroutine *g, void *argument);
 
-/* The three frequent steps are called directly. Only a wait makes the goroutine PARKED: reports must not see one that yields or
-   ends as one that waits. */
+/* The three frequent steps are called directly. Only a wait makes the goroutine PARKED: reports must not see one that
+   yields or ends as one that waits. */
 static inline void commit(struct wi_thread *t)
 {
     struct wi_goroutine *g = t->left;
@@ -148,8 +148,8 @@ static inline __attribute__((always_inline)) void arrived(struct wi_sanitizer_si
     (void)self;
 }
 
-/* Leaves the current goroutine for next (context sp), or for the scheduler when next is NULL. Comes back when it is run again,
-   perhaps on another thread. */
+/* Leaves the current goroutine for next (context sp), or for the scheduler when next is NULL. Comes back when it is run
+   again, perhaps on another thread. */
 static inline __attribute__((always_inline)) void leave_for(struct wi_thread *t, struct wi_goroutine *g,
                                                             struct wi_goroutine *next, void *sp)
 {

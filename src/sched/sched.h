@@ -1,10 +1,10 @@
 /* sched.h — the scheduler's own interface and global state. The story in one place:
 
    A goroutine that stops (parks, yields, ends) picks the next one itself and switches to it directly; whoever is switched to
-   first carries out the *commit step* of the one left (park.c). Only a thread that finds nothing in its queue goes to its own
-   stack, the scheduler's, to look further, to spin for a while and to idle (idle.c). Threads enter and leave weft by their epoch
-   and own workers by claim words (enter.h, claim.c); the monitor takes workers away from threads that are blocked or hog
-   (monitor.c). */
+   first carries out the *commit step* of the one left (park.c). Only a thread that finds nothing in its queue goes to its
+   own stack, the scheduler's, to look further, to spin for a while and to idle (idle.c). Threads enter and leave weft by
+   their epoch and own workers by claim words (enter.h, claim.c); the monitor takes workers away from threads that are
+   blocked or hog (monitor.c). */
 #ifndef WI_SCHED_H
 #define WI_SCHED_H
 
@@ -60,8 +60,9 @@ enum wi_started { WI_STOPPED, WI_STARTED };
 /* Stops the current goroutine, or blocks the foreign thread; publish is the commit step. Returns when it was made ready,
    perhaps on another thread: the caller must take wi_self() anew. */
 void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument);
-/* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. The state
-   is PARKED still then, for a completer may yet leave it: the caller sets RUNNING when it knows that the wait is over. */
+/* The same for threads and pinned goroutines only, with a time: false when the time came first and no wake was sent. The
+   state is PARKED still then, for a completer may yet leave it: the caller sets RUNNING when it knows that the wait is
+   over. */
 bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, int64_t deadline_ns);
 /* The record that waits for the caller: the goroutine's or the thread's. */
 static inline struct wi_goroutine *wi_waiting(struct wi_thread *t)
@@ -124,7 +125,8 @@ static inline void wi_alert(struct wi_thread *t, struct wi_worker *w)
 void wi_guard_timers(void);
 /* The same for the poller: to be called also by who waits for it and keeps its thread. */
 void wi_guard_poller(void);
-/* Takes a thread off the idle list that has somebody home, for whom there is no worker; NULL: there is none. wi_sched.lock is held. */
+/* Takes a thread off the idle list that has somebody home, for whom there is no worker; NULL: there is none.
+   wi_sched.lock is held. */
 struct wi_thread *wi_pop_homesick(void);
 /* Looks at the poller: who is ready, linked by next. */
 struct wi_goroutine *wi_poll(void);
@@ -154,7 +156,8 @@ bool wi_take(struct wi_worker *w, struct wi_thread *victim, struct wi_thread *ta
 bool wi_swap_workers(struct wi_thread *t, struct wi_worker *w, struct wi_thread *victim);
 /* Gives t's worker to another thread, which is woken or made: false when there is none, and t keeps it. */
 bool wi_hand_off(struct wi_thread *t, enum wi_detached why);
-/* Gives up t's worker before its goroutine blocks, to whoever has something to do. False: too many do so already, and t keeps it. */
+/* Gives up t's worker before its goroutine blocks, to whoever has something to do. False: too many do so already, and t
+   keeps it. */
 bool wi_detach(struct wi_thread *t);
 /* Puts t's worker in the idle list. wi_sched.lock is held. */
 void wi_release_worker_locked(struct wi_thread *t);
@@ -162,7 +165,8 @@ void wi_release_worker_locked(struct wi_thread *t);
 bool wi_reattach(struct wi_thread *t);
 /* Counts t as attached again, or as done with its goroutine. wi_sched.lock is held. */
 void wi_set_detached(struct wi_thread *t, enum wi_detached why);
-/* A thread to give a worker to: an idle one, off its list, or a new one. NULL when none can be had. wi_sched.lock is free. */
+/* A thread to give a worker to: an idle one, off its list, or a new one. NULL when none can be had. wi_sched.lock is
+   free. */
 struct wi_thread *wi_spare_thread(void);
 /* Gives an unowned worker (in no list) to a spare thread and wakes it. */
 void wi_assign(struct wi_worker *w, struct wi_thread *t);

@@ -97,8 +97,9 @@ static void foreign_thread_ends(void *argument)
     wi_slab_give(&wi_goroutines, self, self);
 }
 
-/* A foreign thread keeps its record's address in its thread-local variable, where nobody else can clear it. So the records of
-   foreign threads outlive the runtime; each is given back when its thread comes again. The odd epoch sends it the slow way. */
+/* A foreign thread keeps its record's address in its thread-local variable, where nobody else can clear it. So the
+   records of foreign threads outlive the runtime; each is given back when its thread comes again. The odd epoch sends it
+   the slow way. */
 void wi_threads_outdate(void)
 {
     uint32_t made = wi_load_acquire(&wi_threads.made);

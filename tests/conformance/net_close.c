@@ -1,5 +1,5 @@
-/* net_close.c — closing, wholly and half: what Go's net tests check of it (net_test.go, conn_test.go), and that who waits for a descriptor
-   that is closed is told, and never meets the next one with its number. */
+/* net_close.c — closing, wholly and half: what Go's net tests check of it (net_test.go, conn_test.go), and that who waits
+   for a descriptor that is closed is told, and never meets the next one with its number. */
 #define _GNU_SOURCE 1 /* pipe2 */
 #include "sockets.h"
 
@@ -377,8 +377,9 @@ TEST_BOTH(ShutdownEndsWaits)
 }
 
 /* ---- races for the number ----
-   Only calls that are under way are protected from the next descriptor of the number: who begins one after the close has a number that may be
-   anything. So the waiters here have parked before the close, and threads open and close descriptors all the while. */
+   Only calls that are under way are protected from the next descriptor of the number: who begins one after the close has
+   a number that may be anything. So the waiters here have parked before the close, and threads open and close descriptors
+   all the while. */
 
 enum { THREADS = 2 };
 
@@ -473,7 +474,8 @@ static void dial_once(const char *address)
         CHECK(fd == -ECONNREFUSED || fd == -ECONNRESET);
         return;
     }
-    /* It is accepted, or reset with the listener; now and then the kernel forgets one whose handshake was under way, and nothing comes. */
+    /* It is accepted, or reset with the listener; now and then the kernel forgets one whose handshake was under way, and
+       nothing comes. */
     char byte = 0;
     CHECK_EQ(weft_fd_set_deadline(fd, POLLIN, weft_now() + 100 * WEFT_MS), 0);
     ssize_t n = weft_read(fd, &byte, 1);

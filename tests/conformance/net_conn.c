@@ -1,5 +1,6 @@
-/* net_conn.c — connections: what Go's net tests check of Conn (conn_test.go, server_test.go, tcpsock_test.go, net_test.go), over TCP and
-   Unix sockets, and peers that behave badly: that reset, stall, leave early, send a byte at a time. */
+/* net_conn.c — connections: what Go's net tests check of Conn (conn_test.go, server_test.go, tcpsock_test.go,
+   net_test.go), over TCP and Unix sockets, and peers that behave badly: that reset, stall, leave early, send a byte at a
+   time. */
 #include "sockets.h"
 
 #include <sys/resource.h>

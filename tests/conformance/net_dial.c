@@ -1,6 +1,6 @@
 /* LINK: -Wl,--wrap=getaddrinfo,--wrap=freeaddrinfo,--wrap=connect */
-/* net_dial.c — weft_dial: what Go's net tests check of Dial (dial_test.go), and the race between addresses. Names are resolved here: the
-   test says which addresses "test.name" has. Deadlines of dial are in net_timeouts.c. */
+/* net_dial.c — weft_dial: what Go's net tests check of Dial (dial_test.go), and the race between addresses. Names are
+   resolved here: the test says which addresses "test.name" has. Deadlines of dial are in net_timeouts.c. */
 #include "sockets.h"
 
 #include <netdb.h>
@@ -8,7 +8,8 @@
 
 /* ---- names ---- */
 
-/* The addresses of test.name, in order, up to the first that is empty. With a lock: a caller that gave up leaves its call behind. */
+/* The addresses of test.name, in order, up to the first that is empty. With a lock: a caller that gave up leaves its call
+   behind. */
 static struct {
     pthread_mutex_t lock;
     char addresses[4][WEFT_ADDRESS];

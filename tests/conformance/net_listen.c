@@ -1,12 +1,13 @@
-/* net_listen.c — weft_listen, weft_accept and the addresses of sockets: what Go's net tests check of listeners (listen_test.go,
-   tcpsock_test.go, net_test.go). */
+/* net_listen.c — weft_listen, weft_accept and the addresses of sockets: what Go's net tests check of listeners
+   (listen_test.go, tcpsock_test.go, net_test.go). */
 #include "sockets.h"
 
 #include <netinet/in.h>
 
 /* ---- the same address twice, and what is not the same ---- */
 
-/* Listens at b:port of the second network, with a:port of the first in use, and then not in use. False: somebody else has the port. */
+/* Listens at b:port of the second network, with a:port of the first in use, and then not in use. False: somebody else has
+   the port. */
 static bool look_twice(const char *first, const char *a, const char *second, const char *b, int expected)
 {
     char address[WEFT_ADDRESS], text[WEFT_ADDRESS];

@@ -1,6 +1,6 @@
 /* LINK: -Wl,--wrap=getaddrinfo,--wrap=freeaddrinfo */
-/* net_resolve.c — weft_resolve: numbers at once, names off the workers, callers that give up, and a limit. Names are resolved here, as slowly
-   as the test wants; what getaddrinfo gave must be freed exactly once. */
+/* net_resolve.c — weft_resolve: numbers at once, names off the workers, callers that give up, and a limit. Names are
+   resolved here, as slowly as the test wants; what getaddrinfo gave must be freed exactly once. */
 #include "sockets.h"
 
 #include <netdb.h>

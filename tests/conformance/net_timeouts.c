@@ -1,6 +1,6 @@
-/* net_timeouts.c — deadlines: what Go's net tests check of them (timeout_test.go). A deadline is a time of weft_now and belongs to a side of
-   a descriptor; a dial, and any call, also ends with the deadline of the context that it runs in. Nothing here measures how late a
-   timeout comes, only that none comes early. */
+/* net_timeouts.c — deadlines: what Go's net tests check of them (timeout_test.go). A deadline is a time of weft_now and
+   belongs to a side of a descriptor; a dial, and any call, also ends with the deadline of the context that it runs in.
+   Nothing here measures how late a timeout comes, only that none comes early. */
 #define _GNU_SOURCE 1 /* pipe2, dup3 */
 #include "sockets.h"
 

@@ -1,5 +1,5 @@
-/* net_unix.c — Unix sockets: what Go's net tests check of them (unixsock_test.go, unixsock_linux_test.go). Streams as such are in
-   net_conn.c. */
+/* net_unix.c — Unix sockets: what Go's net tests check of them (unixsock_test.go, unixsock_linux_test.go). Streams as
+   such are in net_conn.c. */
 #include "sockets.h"
 
 #include <sys/stat.h>

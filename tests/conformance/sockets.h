@@ -27,8 +27,8 @@ static TEST_UNUSED_ void shut(int fd)
     CHECK_EQ(weft_close_fd(fd), 0);
 }
 
-/* The same at a number that nothing else gets, because the kernel gives the lowest that is free; also weft's own threads open files now and
-   then. For calls that may begin after the close. */
+/* The same at a number that nothing else gets, because the kernel gives the lowest that is free; also weft's own threads
+   open files now and then. For calls that may begin after the close. */
 static TEST_UNUSED_ int lift(int fd)
 {
     int high = fcntl(fd, F_DUPFD_CLOEXEC, 600);
@@ -185,7 +185,8 @@ static TEST_UNUSED_ void echo_all(int listener, weft_waitgroup *wg)
     CHECK_EQ(fd, -ETIMEDOUT);
 }
 
-/* Ends the calls of weft_accept with -ETIMEDOUT, also those that have not begun, waits for who makes them, and closes the listener. */
+/* Ends the calls of weft_accept with -ETIMEDOUT, also those that have not begun, waits for who makes them, and closes the
+   listener. */
 static TEST_UNUSED_ void stop_listening(int listener, weft_waitgroup *wg)
 {
     CHECK_EQ(weft_fd_set_deadline(listener, POLLIN, weft_now()), 0);

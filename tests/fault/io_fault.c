@@ -1,9 +1,10 @@
 /* LINK: -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=setsockopt,--wrap=accept4,--wrap=connect */
 /* LINK: -Wl,--wrap=epoll_create1,--wrap=epoll_ctl,--wrap=epoll_wait,--wrap=eventfd */
 /* LINK: -Wl,--wrap=recv,--wrap=send,--wrap=recvmsg,--wrap=sendmsg,--wrap=close */
-/* io_fault.c — the n-th socket, accept4, connect, epoll_ctl and so on fails, once or from then on, for every n until none is hit. A child runs
-   a little server and its clients each time. All must end well, with the error as a value where it was hit: never a hang, a crash, or a
-   descriptor that is left over. Then: no descriptors at all, by the limit of the process; and interrupted calls, again and again. */
+/* io_fault.c — the n-th socket, accept4, connect, epoll_ctl and so on fails, once or from then on, for every n until none
+   is hit. A child runs a little server and its clients each time. All must end well, with the error as a value where it
+   was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at all, by the limit of the
+   process; and interrupted calls, again and again. */
 #include "../death/death.h"
 
 #include <dirent.h>

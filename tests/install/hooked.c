@@ -1,5 +1,5 @@
-/* Whether libc's blocking calls are libweft_hook's, for the program and for libraries that are loaded later, although the program
-   itself calls only one of them. */
+/* Whether libc's blocking calls are libweft_hook's, for the program and for libraries that are loaded later, although the
+   program itself calls only one of them. */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <stdio.h>

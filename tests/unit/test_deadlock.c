@@ -1,5 +1,5 @@
-/* The deadlock report: no alarm while a thread is about to wait. It is parked for the record before its wait is published, and may be kept
-   from running in between for long; meanwhile its wait may have ended. */
+/* The deadlock report: no alarm while a thread is about to wait. It is parked for the record before its wait is
+   published, and may be kept from running in between for long; meanwhile its wait may have ended. */
 #include "test.h"
 
 #include "sched/enter.h"
