@@ -20,14 +20,15 @@ _Noreturn void wi_enter_refused(void);
 static inline struct wi_thread *wi_enter_as(bool may_move)
 {
     struct wi_thread *t = wi_self();
-    if (WI_UNLIKELY(!t || (wi_load_relaxed(&t->epoch) & 1)))
+    uint32_t epoch;
+    if (WI_UNLIKELY(!t || ((epoch = wi_load_relaxed(&t->epoch)) & 1)))
         return wi_enter_first(t);
-    wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) + 1);
+    wi_store_relaxed(&t->epoch, epoch + 1);
     wi_perturb();
     wi_os_barrier_light();                             /* pairs with the heavy barrier in ask, claim.c */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
     if (WI_LIKELY(w != NULL)) {
-        if (WI_UNLIKELY(wi_load_acquire(&w->claim) != WI_CLAIM_OWNED(t) || wi_load_relaxed(&w->attention) != 0))
+        if (WI_UNLIKELY(wi_load_acquire(&w->claim) != t->owned || wi_load_relaxed(&w->attention) != 0))
             t = wi_enter_slow(t, may_move);
     } else if (WI_UNLIKELY(t->kind == WI_THREAD_RUNTIME)) {
         t = wi_enter_slow(t, may_move);

@@ -111,7 +111,8 @@ static inline void wi_goroutine_set_state(struct wi_goroutine *g, enum wi_state 
 {
     uint32_t word = wi_load_relaxed(&g->state);
     WI_CHECK(wi_state_follows(state, WI_STATE(word)));
-    wi_store_release(&g->state, ((word >> WI_STATE_BITS) + 1) << WI_STATE_BITS | state); /* pairs with the dump's acquire */
+    word |= (1U << WI_STATE_BITS) - 1;                       /* the next turn begins one further */
+    wi_store_release(&g->state, word + 1 + (uint32_t)state); /* pairs with the dump's acquire */
 }
 
 static inline enum wi_state wi_goroutine_state(struct wi_goroutine *g)

@@ -209,10 +209,6 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
         wi_runq_share(&w->runq);
     if (attention & WI_ATTEND_STACKS)
         wi_worker_drain(w);
-    if (attention & WI_ATTEND_SLICE) {
-        w->runq.streak = WI_RUNQ_STREAK;
-        w->runq.slice_start_ns = -WI_RUNQ_SLICE_NS;
-    }
     if ((attention & WI_ATTEND_LEND) && wi_home_lend(t))
         return NULL;
     run_timers(t, w);
@@ -235,7 +231,7 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
         return g;
     uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
     wi_store_relaxed(&w->runq.tick, tick);
-    if ((g = wi_runq_pick(&w->runq, tick)))
+    if ((g = wi_runq_pick(&w->runq, tick, (attention & WI_ATTEND_SLICE) != 0)))
         return g;
     if ((g = take_injected(w, &wi_inject, WI_RUNQ_SIZE / 4)))
         return g;
@@ -556,11 +552,21 @@ static bool will_run_soon(struct wi_worker *w)
     return w && wi_load_relaxed(&w->lazy) >= WI_LAZY_SURE && wi_runq_length(&w->runq) <= 1;
 }
 
+/* w makes work while cores are idle: counts how the last time went, see will_run_soon. */
+static void note_push(struct wi_worker *w)
+{
+    uint32_t tick = wi_load_relaxed(&w->runq.tick);
+    int32_t lazy = wi_load_relaxed(&w->lazy);
+    if (tick != w->pushed_tick && lazy < WI_LAZY_SURE) /* the last time it left the CPU */
+        wi_store_relaxed(&w->lazy, lazy + 1);
+    w->pushed_tick = tick;
+}
+
 void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert)
 {
     (void)t;
     if (w)
-        w->pushed = true;
+        note_push(w);
     if (alert & WI_ALERT_MONITOR)
         wi_monitor_wake();
     if ((alert & WI_ALERT_IDLE_MASK) && (alert & WI_ALERT_SPIN_MASK) == 0 && !will_run_soon(w))

@@ -13,49 +13,18 @@
 #include "sched/cancel.h"
 #include "sched/hooks.h"
 #include "sched/scope.h"
-#include "sched/waiter.h"
+#include "sched/stop.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- the commit step ---- */
 
-inline bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lock)
+bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lock)
 {
     (void)t, (void)g;
     wi_unlock(lock);
     return true;
-}
-
-static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument);
-static bool commit_end(struct wi_thread *t, struct wi_goroutine *g, void *argument);
-
-/* The three frequent steps are called directly. Only a wait makes the goroutine PARKED: reports must not see one that
-   yields or ends as one that waits. */
-static inline void commit(struct wi_thread *t)
-{
-    struct wi_goroutine *g = t->left;
-    if (!g)
-        return;
-    t->left = NULL;
-    wi_perturb();
-    if (WI_LIKELY(t->commit == wi_wait_commit_unlock)) {
-        wi_goroutine_set_state(g, WI_PARKED);
-        wi_wait_commit_unlock(t, g, t->commit_argument);
-    } else if (t->commit == commit_yield) {
-        commit_yield(t, g, NULL);
-    } else if (t->commit == commit_end) {
-        commit_end(t, g, NULL);
-    } else {
-        wi_goroutine_set_state(g, WI_PARKED);
-        if (!t->commit(t, g, t->commit_argument))
-            wi_ready(t, g);
-    }
-}
-
-void wi_commit(struct wi_thread *t)
-{
-    commit(t);
 }
 
 static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument)
@@ -85,13 +54,29 @@ static bool commit_end(struct wi_thread *t, struct wi_goroutine *g, void *argume
     return true;
 }
 
+/* Only a wait makes the goroutine PARKED: reports must not see one that yields or ends as one that waits. */
+void wi_commit(struct wi_thread *t)
+{
+    struct wi_goroutine *g = t->left;
+    if (!g)
+        return;
+    t->left = NULL;
+    wi_perturb();
+    if (t->commit == commit_yield) {
+        commit_yield(t, g, NULL);
+    } else if (t->commit == commit_end) {
+        commit_end(t, g, NULL);
+    } else {
+        wi_goroutine_set_state(g, WI_PARKED);
+        if (!t->commit(t, g, t->commit_argument))
+            wi_ready(t, g);
+    }
+}
+
 /* ---- the switch ---- */
 
-/* Where to switch to for g: gives a fresh one its stack. NULL when none is at hand (or to be had, with may_call_system). */
-static inline void *context_of(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system)
+void *wi_context_of_fresh(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system)
 {
-    if (WI_LIKELY(wi_load_relaxed(&g->stack) != NULL))
-        return g->sp;
     int error;
     struct wi_stack *stack = wi_stack_obtain(t, g, may_call_system, &error);
     if (!stack)
@@ -101,31 +86,16 @@ static inline void *context_of(struct wi_thread *t, struct wi_goroutine *g, bool
     return wi_context_make(wi_stack_top(stack), wi_goroutine_main, NULL);
 }
 
-/* C++ keeps the exceptions being handled in thread-local storage; it follows the goroutine. */
-static inline void save_exceptions(struct wi_thread *t, struct wi_goroutine *g)
+void wi_swap_exceptions(struct wi_thread *t, struct wi_goroutine *from, struct wi_goroutine *to)
 {
-    if (WI_UNLIKELY(t->exceptions != NULL))
-        memcpy(wi_load_relaxed(&g->stack)->exceptions, t->exceptions, sizeof(struct wi_exceptions));
+    if (from)
+        memcpy(wi_load_relaxed(&from->stack)->exceptions, t->exceptions, sizeof(struct wi_exceptions));
+    if (to)
+        memcpy(t->exceptions, wi_load_relaxed(&to->stack)->exceptions, sizeof(struct wi_exceptions));
 }
 
-static inline void load_exceptions(struct wi_thread *t, struct wi_goroutine *g)
+struct wi_goroutine *wi_pick_slow(struct wi_worker *w, uint32_t tick)
 {
-    if (WI_UNLIKELY(t->exceptions != NULL))
-        memcpy(t->exceptions, wi_load_relaxed(&g->stack)->exceptions, sizeof(struct wi_exceptions));
-}
-
-/* The successor of a goroutine that stops on w, with the context to switch to; NULL: go to the scheduler. */
-static inline struct wi_goroutine *pick(struct wi_thread *t, struct wi_worker *w)
-{
-    if (WI_UNLIKELY(w->pushed)) {
-        w->pushed = false;
-        int32_t lazy = wi_load_relaxed(&w->lazy);
-        if (lazy < WI_LAZY_SURE)
-            wi_store_relaxed(&w->lazy, lazy + 1);
-    }
-    uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
-    wi_store_relaxed(&w->runq.tick, tick);
-    (void)t;
     if (WI_UNLIKELY(wi_load_relaxed(&w->attention) != 0))
         return NULL;
     if (WI_UNLIKELY(tick % WI_RUNQ_LOOK == 0)) {
@@ -135,65 +105,31 @@ static inline struct wi_goroutine *pick(struct wi_thread *t, struct wi_worker *w
             return NULL;
         }
     }
-    return wi_runq_pick(&w->runq, tick);
-}
-
-/* The first thing on the stack that was switched to. */
-static inline __attribute__((always_inline)) void arrived(struct wi_sanitizer_side *self)
-{
-#if defined(WI_SANITIZER_ASAN) || defined(WI_SANITIZER_TSAN)
-    struct wi_thread *t = wi_self();
-    wi_sanitizer_after_switch(self, t->left ? &wi_load_relaxed(&t->left->stack)->side : &t->side);
-#endif
-    (void)self;
-}
-
-/* Leaves the current goroutine for next (context sp), or for the scheduler when next is NULL. Comes back when it is run
-   again, perhaps on another thread. */
-static inline __attribute__((always_inline)) void leave_for(struct wi_thread *t, struct wi_goroutine *g,
-                                                            struct wi_goroutine *next, void *sp)
-{
-    t->left = g;
-    save_exceptions(t, g);
-    t->current = next;
-    if (next) {
-        load_exceptions(t, next);
-        wi_goroutine_set_state(next, WI_RUNNING);
-        wi_sanitizer_before_switch(&wi_load_relaxed(&g->stack)->side, &wi_load_relaxed(&next->stack)->side, false);
-    } else {
-        sp = t->sched_sp;
-        wi_sanitizer_before_switch(&wi_load_relaxed(&g->stack)->side, &t->side, false);
-    }
-    wi_switch(&g->sp, sp);
-    arrived(&wi_load_relaxed(&g->stack)->side);
+    return wi_runq_pick(&w->runq, tick, false);
 }
 
 static inline void stop(struct wi_thread *t, struct wi_goroutine *g, wi_commit_fn publish, void *argument)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    struct wi_goroutine *next = NULL;
-    void *sp = NULL;
-    if (WI_LIKELY(w != NULL) && (next = pick(t, w)) && WI_UNLIKELY((sp = context_of(t, next, false)) == NULL)) {
-        t->stackless = next;
-        next = NULL;
-    }
+    struct wi_goroutine *next = WI_LIKELY(w != NULL) ? wi_pick(w) : NULL;
     t->commit = publish;
     t->commit_argument = argument;
-    leave_for(t, g, next, sp);
-    commit(wi_self());
+    wi_leave_for(t, g, next);
+    wi_commit_left(wi_self());
 }
 
 bool wi_run(struct wi_thread *t, struct wi_goroutine *g)
 {
-    void *sp = context_of(t, g, true);
+    void *sp = wi_load_relaxed(&g->stack) ? g->sp : wi_context_of_fresh(t, g, true);
     if (!sp)
         return false;
     t->current = g;
-    load_exceptions(t, g);
+    if (WI_UNLIKELY(t->exceptions != NULL))
+        wi_swap_exceptions(t, NULL, g);
     wi_goroutine_set_state(g, WI_RUNNING);
     wi_sanitizer_before_switch(&t->side, &wi_load_relaxed(&g->stack)->side, false);
     wi_switch(&t->sched_sp, sp);
-    arrived(&t->side);
+    wi_arrived(&t->side);
     return true;
 }
 
@@ -208,10 +144,7 @@ void wi_park(struct wi_thread *t, wi_commit_fn publish, void *argument)
     struct wi_goroutine *g = t->current;
     if (WI_UNLIKELY(g->flags & WI_G_BLOCKER) && wi_load_relaxed(&t->worker))
         g->flags &= ~(uint32_t)WI_G_BLOCKER; /* it came this far without being rescued */
-#ifdef WEFT_CHECKED
-    if (WI_UNLIKELY(t->mutexes_held != 0))
-        wi_hooks.parks_with_mutex(t);
-#endif
+    wi_check_mutexes(t);
     stop(t, g, publish, argument);
 }
 
@@ -241,6 +174,12 @@ static __attribute__((noinline)) void ready_on_thread(struct wi_goroutine *g)
     wi_thread_wake(thread);
 }
 
+/* g takes the place of `kicked` as the one to run next. */
+static __attribute__((noinline)) void push_kicked(struct wi_worker *w, struct wi_goroutine *kicked)
+{
+    wi_ring_push(&w->runq.woken, kicked);
+}
+
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
 {
     if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS))) {
@@ -256,7 +195,7 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
         struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
         wi_store_relaxed(&w->runq.next, g);
         if (kicked)
-            wi_ring_push(&w->runq.woken, kicked);
+            push_kicked(w, kicked);
     } else {
         wi_inject_push(&wi_inject, g);
     }
@@ -295,17 +234,12 @@ void wi_yield(struct wi_thread *t)
     }
     if (WI_UNLIKELY(g->flags & WI_G_BLOCKER))
         g->flags &= ~(uint32_t)WI_G_BLOCKER;
-    struct wi_goroutine *next = pick(t, w);
-    void *sp = NULL;
+    struct wi_goroutine *next = wi_pick(w);
     if (!next && !w->look && wi_load_relaxed(&w->attention) == 0)
         return; /* nobody else */
-    if (next && WI_UNLIKELY((sp = context_of(t, next, false)) == NULL)) {
-        t->stackless = next;
-        next = NULL;
-    }
     t->commit = commit_yield;
-    leave_for(t, g, next, sp);
-    commit(wi_self());
+    wi_leave_for(t, g, next);
+    wi_commit(wi_self());
 }
 
 /* ---- a goroutine's life ---- */
@@ -380,7 +314,7 @@ static inline __attribute__((always_inline)) void end(struct wi_thread *t, struc
         g->flags &= ~(uint32_t)WI_G_PINNED;
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    struct wi_goroutine *next = w ? pick(t, w) : NULL;
+    struct wi_goroutine *next = w ? wi_pick(w) : NULL;
     struct wi_stack *stack = wi_load_relaxed(&g->stack);
     if (may_continue && next && !wi_load_relaxed(&next->stack) && ((next->flags ^ g->flags) & WI_G_SIZE_MASK) == 0) {
         wi_store_relaxed(&g->stack, NULL);
@@ -392,17 +326,17 @@ static inline __attribute__((always_inline)) void end(struct wi_thread *t, struc
         return;
     }
     void *sp = NULL;
-    if (next && !(sp = context_of(t, next, false))) {
+    if (next && !(sp = wi_load_relaxed(&next->stack) ? next->sp : wi_context_of_fresh(t, next, false))) {
         t->stackless = next;
         next = NULL;
     }
     t->left = g;
     t->commit = commit_end;
     t->current = next;
-    if (next) {
-        load_exceptions(t, next);
+    if (WI_UNLIKELY(t->exceptions != NULL))
+        wi_swap_exceptions(t, NULL, next);
+    if (next)
         wi_goroutine_set_state(next, WI_RUNNING);
-    }
     wi_sanitizer_before_switch(&stack->side, next ? &wi_load_relaxed(&next->stack)->side : &t->side, true);
     void *unused;
     wi_switch(&unused, next ? sp : t->sched_sp);
@@ -413,8 +347,8 @@ void wi_goroutine_main(void *unused)
 {
     (void)unused;
     struct wi_thread *t = wi_self();
-    arrived(&wi_load_relaxed(&t->current->stack)->side);
-    commit(t);
+    wi_arrived(&wi_load_relaxed(&t->current->stack)->side);
+    wi_commit_left(t);
     for (;;) {
         t = wi_self();
         struct wi_goroutine *g = t->current;

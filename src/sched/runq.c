@@ -42,7 +42,6 @@ unsigned wi_runq_share(struct wi_runq *q)
 
 bool wi_runq_slice_is_over(struct wi_runq *q)
 {
-    q->streak = 0;
     if (wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) == 0)
         return false;
     /* CPU time: while the kernel runs somebody else the turn is not used up. Another thread's clock, should the worker have

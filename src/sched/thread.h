@@ -28,13 +28,14 @@ struct wi_thread {
     void *next_free;                    /* slab link: first */
     _Atomic uint32_t epoch;             /* [stores: thread; loads: all] odd: inside weft */
     uint32_t number;                    /* [const] in its slab; names it in claim words */
+    uint64_t owned;                     /* [const] WI_CLAIM_OWNED(this thread) */
     _Atomic(struct wi_worker *) worker; /* [stores: wi_sched.lock, or the thread with nobody else about; loads: all] */
     struct wi_goroutine *current;       /* [thread] the goroutine it runs; NULL on the scheduler's own stack */
     struct wi_goroutine *left;          /* [thread] whose commit step is due */
+    wi_commit_fn commit;                /* [thread] the commit step */
+    void *commit_argument;              /* [thread] */
+    void *sched_sp;                     /* [thread] the scheduler's own stack, suspended */
     struct wi_goroutine *stackless; /* [thread] the successor that could not be run at once: the scheduler runs it next */
-    wi_commit_fn commit;            /* [thread] the commit step */
-    void *commit_argument;          /* [thread] */
-    void *sched_sp;                 /* [thread] the scheduler's own stack, suspended */
     struct wi_goroutine *self;      /* [const] foreign: the record that waits for it */
     uint32_t random;                /* [thread] see base/rand.h */
     uint32_t pins;                  /* [thread] weft_pin count of the current goroutine; a foreign thread is always pinned */

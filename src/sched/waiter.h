@@ -88,7 +88,7 @@ static inline bool wi_wait_commit(struct wi_thread *t, struct wi_goroutine *g, v
     return (wi_or_acq_rel(&g->wait, WI_WAIT_PARKED) & WI_WAIT_DONE) == 0; /* pairs with wi_wait_done */
 }
 
-/* The commit step of an exclusive wait: one function, because park.c compares with its address. */
+/* The commit step of an exclusive wait: one function, because stop.h compares with its address. */
 bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lock);
 
 /* The commit step of a wait that nothing ends. */

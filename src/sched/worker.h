@@ -41,7 +41,7 @@ struct wi_worker {
     uint32_t number;               /* [const] 0 .. weft_procs() - 1 */
 
     _Alignas(WI_CACHE_LINE) struct wi_runq runq; /* [owner] */
-    bool pushed;                                 /* [owner] made work since it was last scheduled */
+    uint32_t pushed_tick;                        /* [owner] the pick before which it last made work for idle cores */
     bool look;                                   /* [owner] it is time to look at inject, timers and the poller */
     bool home_next;                              /* [owner] whose turn it is: the thread's home, or the queue */
     _Atomic uint32_t records_held;               /* [stores: owner] */
