@@ -27,12 +27,14 @@ void wi_chans_forget(void)
 
 void wi_chan_init(weft_chan_core *c, size_t size, size_t capacity, char *buffer)
 {
-    c->closed = false;
+    wi_store_relaxed(&c->closed, false);
     c->element_size = size;
     c->capacity = capacity;
     c->head = 0;
     c->buffer = buffer;
-    c->receivers = c->senders = (struct wi_waitq){0};
+    wi_store_relaxed(&c->receivers.first, NULL);
+    wi_store_relaxed(&c->senders.first, NULL);
+    c->receivers.last = c->senders.last = NULL;
     wi_store_relaxed(&c->count, 0);
     wi_store_release(&c->references, 1);
 }
@@ -84,7 +86,7 @@ void weft_chan_core_free(weft_chan_core *c)
     if (!c || wi_sub_acq_rel(&c->references, 1) != 1) /* the last one sees what the others did */
         return;
     wi_lock(&c->lock); /* what somebody completed may still be on its way out of the lock */
-    bool waited_on = c->receivers.first || c->senders.first;
+    bool waited_on = wi_waitq_first(&c->receivers) || wi_waitq_first(&c->senders);
     char *buffer = c->buffer;
     struct wi_chan_owner *owner = c->owner;
     c->owner = NULL;
@@ -147,9 +149,9 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_send_locked(we
                                                                               struct wi_waiter **ended)
 {
     *ended = NULL;
-    if (WI_UNLIKELY(c->closed))
+    if (WI_UNLIKELY(wi_load_relaxed(&c->closed)))
         return WI_CHAN_CLOSED;
-    struct wi_waiter *receiver = c->receivers.first ? wi_waitq_claim(&c->receivers) : NULL;
+    struct wi_waiter *receiver = wi_waitq_first(&c->receivers) ? wi_waitq_claim(&c->receivers) : NULL;
     if (receiver) {
         if (receiver->value && c->element_size)
             wi_chan_copy(receiver->value, value, c->element_size);
@@ -170,7 +172,7 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(we
     bool buffered = wi_load_relaxed(&c->count) != 0;
     if (buffered)
         get(c, value);
-    struct wi_waiter *sender = c->senders.first ? wi_waitq_claim(&c->senders) : NULL;
+    struct wi_waiter *sender = wi_waitq_first(&c->senders) ? wi_waitq_claim(&c->senders) : NULL;
     if (sender) { /* first in, first out: the buffer's oldest goes to us, the sender's to the buffer */
         if (buffered)
             put(c, sender->value);
@@ -182,7 +184,7 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(we
     }
     if (buffered)
         return WI_CHAN_DONE;
-    if (!c->closed)
+    if (!wi_load_relaxed(&c->closed))
         return WI_CHAN_WAIT;
     if (value && c->element_size)
         memset(value, 0, c->element_size);
@@ -310,11 +312,14 @@ int weft_chan_core_try_send(weft_chan_core *c, const void *value)
     struct wi_thread *t = wi_enter();
     if (WI_UNLIKELY(!t))
         return -EDEADLK;
-    struct wi_waiter *ended;
-    wi_lock(&c->lock);
-    enum wi_chan_result result = wi_chan_send_locked(c, value, &ended);
-    wi_unlock(&c->lock);
-    wi_waiter_complete(t, ended);
+    enum wi_chan_result result = WI_CHAN_WAIT;
+    if (wi_chan_may_send(c)) {
+        struct wi_waiter *ended;
+        wi_lock(&c->lock);
+        result = wi_chan_send_locked(c, value, &ended);
+        wi_unlock(&c->lock);
+        wi_waiter_complete(t, ended);
+    }
     wi_leave(t);
     return result == WI_CHAN_DONE ? 0 : result == WI_CHAN_CLOSED ? -EPIPE : -EAGAIN;
 }
@@ -326,11 +331,14 @@ int weft_chan_core_try_recv(weft_chan_core *c, void *value)
     struct wi_thread *t = wi_enter();
     if (WI_UNLIKELY(!t))
         return -EDEADLK;
-    struct wi_waiter *ended;
-    wi_lock(&c->lock);
-    enum wi_chan_result result = wi_chan_recv_locked(c, value, &ended);
-    wi_unlock(&c->lock);
-    wi_waiter_complete(t, ended);
+    enum wi_chan_result result = WI_CHAN_WAIT;
+    if (wi_chan_may_receive(c)) {
+        struct wi_waiter *ended;
+        wi_lock(&c->lock);
+        result = wi_chan_recv_locked(c, value, &ended);
+        wi_unlock(&c->lock);
+        wi_waiter_complete(t, ended);
+    }
     wi_leave(t);
     return result == WI_CHAN_DONE ? 0 : result == WI_CHAN_CLOSED ? -EPIPE : -EAGAIN;
 }
@@ -340,11 +348,11 @@ int weft_chan_core_try_recv(weft_chan_core *c, void *value)
 bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c)
 {
     wi_lock(&c->lock);
-    if (c->closed) {
+    if (wi_load_relaxed(&c->closed)) {
         wi_unlock(&c->lock);
         return false;
     }
-    c->closed = true;
+    wi_store_relaxed(&c->closed, true);
     struct wi_waiter *list = NULL, **end = &list;
     for (struct wi_waiter *w; (w = wi_waitq_claim(&c->receivers)); end = &w->next) {
         if (w->value && c->element_size)

@@ -22,14 +22,15 @@ struct wi_waiter {
     void *value;                       /* [const] where to receive into (may be NULL), or what to send */
     struct wi_waiter **winner;         /* [const] select: set to the waiter whose operation was carried out */
     struct wi_waitq *queue;            /* [chan lock] that it is in, or NULL */
-    struct wi_waiter *twins; /* [const] select: the first of an array of its waiters on the same channel, or NULL */
+    struct wi_waiter *twins; /* [const] select: the first of an array of its waiters on the same channel; NULL: just one */
     uint16_t n_twins;        /* [const] in the first of them: how many */
     uint16_t index;          /* [const] select: the case */
     bool ok;                 /* [who claimed it] the operation succeeded; false: the channel was closed */
 };
 
 struct wi_waitq {
-    struct wi_waiter *first, *last;
+    _Atomic(struct wi_waiter *) first; /* [stores: chan lock; loads: all, who may not look behind it] */
+    struct wi_waiter *last;            /* [chan lock] */
 };
 
 /* Who made the channel, gave it its buffer, and is told when the last reference to it has gone. That may be outside weft;
@@ -43,7 +44,7 @@ struct weft_chan_core {
     struct wi_waitq senders;   /* [lock] */
     struct wi_lock lock;
     _Atomic uint32_t references;
-    bool closed;                 /* [lock] */
+    _Atomic bool closed;         /* [stores: lock; loads: all] */
     size_t element_size;         /* [const] */
     _Atomic size_t count;        /* [stores: lock; loads: all] elements buffered */
     size_t capacity;             /* [const] */
@@ -52,12 +53,20 @@ struct weft_chan_core {
     struct wi_chan_owner *owner; /* [lock] or NULL, also while the channel is free */
 };
 
+static inline struct wi_waiter *wi_waitq_first(struct wi_waitq *q)
+{
+    return wi_load_relaxed(&q->first);
+}
+
 static inline void wi_waitq_push(struct wi_waitq *q, struct wi_waiter *w)
 {
-    WI_CHECK((q->first == NULL) == (q->last == NULL) && (!q->last || (q->last->queue == q && !q->last->next)));
+    WI_CHECK((wi_waitq_first(q) == NULL) == (q->last == NULL) && (!q->last || (q->last->queue == q && !q->last->next)));
     w->next = NULL;
     w->previous = q->last;
-    *(q->last ? &q->last->next : &q->first) = w;
+    if (q->last)
+        q->last->next = w;
+    else
+        wi_store_relaxed(&q->first, w);
     q->last = w;
     w->queue = q;
 }
@@ -67,8 +76,11 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
     struct wi_waitq *q = w->queue;
     if (!q)
         return;
-    WI_CHECK((w->previous ? w->previous->next : q->first) == w && (w->next ? w->next->previous : q->last) == w);
-    *(w->previous ? &w->previous->next : &q->first) = w->next;
+    WI_CHECK((w->previous ? w->previous->next : wi_waitq_first(q)) == w && (w->next ? w->next->previous : q->last) == w);
+    if (w->previous)
+        w->previous->next = w->next;
+    else
+        wi_store_relaxed(&q->first, w->next);
     *(w->next ? &w->next->previous : &q->last) = w->previous;
     w->queue = NULL;
 }
@@ -77,9 +89,9 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
    left in the channel, which may be freed before the goroutine runs. */
 static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
 {
-    for (struct wi_waiter *w; (w = q->first);) {
+    for (struct wi_waiter *w; (w = wi_waitq_first(q));) {
         WI_CHECK(w->queue == q && (w->next ? w->next->previous : q->last) == w);
-        q->first = w->next;
+        wi_store_relaxed(&q->first, w->next);
         *(w->next ? &w->next->previous : &q->last) = NULL;
         w->queue = NULL;
         if (!wi_wait_claim(w->g, w->ticket))
@@ -99,6 +111,19 @@ static inline void wi_chan_copy(void *to, const void *from, size_t size)
         memcpy(to, from, sizeof(uint32_t));
     else
         memcpy(to, from, size);
+}
+
+/* Whether an operation seems possible: a look without the lock. True may be wrong: what waits there may be claimed. False is
+   true of some moment of the call: a channel on which one can receive neither because something is buffered, nor because a
+   sender waits, nor because it is closed is looked at in this order, and closed it stays. */
+static inline bool wi_chan_may_receive(weft_chan_core *c)
+{
+    return wi_load_acquire(&c->count) != 0 || wi_load_acquire(&c->senders.first) || wi_load_acquire(&c->closed);
+}
+
+static inline bool wi_chan_may_send(weft_chan_core *c)
+{
+    return wi_load_acquire(&c->count) < c->capacity || wi_load_acquire(&c->receivers.first) || wi_load_acquire(&c->closed);
 }
 
 /* What an operation under the lock came to. */

@@ -1,10 +1,12 @@
 /* select.c — waiting for the first of several channel operations.
 
-   All channels are locked in the order of their addresses (select against select cannot deadlock, and two selects that pair
-   with each other see one state); if an operation is possible it is carried out, the first possible one in a random order;
-   otherwise a waiter is queued on every channel, everything is unlocked, and the shared wait of waiter.h decides who ends
-   it. Afterwards the channels are locked again and what is left of the waiters unlinked, so that nothing outlives the call;
-   but not the winner's channel, which may have been freed meanwhile: its completer has unlinked all that was there. */
+   A look without locks chooses among the operations that seem possible, each as likely as the others. It is carried out under
+   the lock of its channel alone: that it was possible is all that a select has to be right about. When nothing is, or
+   somebody was faster, all channels are locked in the order of their addresses (select against select cannot deadlock, and
+   two selects that pair with each other see one state) and it is tried again; if there still is nothing, a waiter is queued
+   on every channel, everything is unlocked, and the shared wait of waiter.h decides who ends it. Afterwards what is left of
+   the waiters is unlinked, so that nothing outlives the call; but the winner's channel is not looked at, which may have been
+   freed meanwhile: its completer has unlinked all that was there. */
 #include "chan/chan.h"
 
 #include "base/rand.h"
@@ -15,90 +17,62 @@
 
 #define CASES_MAX 65535U
 #define CASES_ON_STACK 64U
+#define SORTED_BY_INSERTION 16U
 
 static const struct wi_wait_kind waits_for_select = {.text = "select"};
 static const struct wi_wait_kind waits_for_select_or_time = {.text = "select with timeout", .timed = true};
 
+/* A case that names a channel. */
+struct place {
+    weft_chan_core *chan;
+    uint16_t index;
+};
+
 struct selection {
     const weft_case *cases;
-    unsigned n;                /* cases that name a channel */
-    uint16_t *order;           /* their indices in the random order */
-    uint16_t *by_address;      /* their indices by their channels' addresses */
-    struct wi_waiter *waiters; /* one for each of by_address, so that those on one channel are neighbours */
+    struct place *places; /* by their channels' addresses from sort on, so that those on one channel are neighbours */
+    unsigned n;
+    struct wi_waiter *waiters; /* one for each place */
     int64_t timeout_ns;        /* the earliest, INT64_MAX for none */
     int timeout_case;          /* its index, or -1 */
 };
 
-/* All but `except`, which may be NULL. */
-static void lock_all(const struct selection *s, const weft_chan_core *except)
+static bool may_be_possible(const weft_case *one)
 {
-    const weft_chan_core *last = except;
-    for (unsigned i = 0; i < s->n; i++) {
-        weft_chan_core *c = s->cases[s->by_address[i]].chan;
-        if (c != last && c != except)
-            wi_lock(&c->lock);
-        last = c;
-    }
+    return one->op == WEFT_CASE_SEND ? wi_chan_may_send(one->chan) : wi_chan_may_receive(one->chan);
 }
 
-static void unlock_all(const struct selection *s, const weft_chan_core *except)
+/* Chooses among what comes one by one: the k-th takes the place of its predecessors with a probability of 1/k. */
+static inline bool takes_place(unsigned k, uint32_t *random)
 {
-    const weft_chan_core *last = except;
-    for (unsigned i = s->n; i-- > 0;) {
-        weft_chan_core *c = s->cases[s->by_address[i]].chan;
-        if (c != last && c != except)
-            wi_unlock(&c->lock);
-        last = c;
-    }
+    return k == 1 || wi_random_below(random, k) == 0;
 }
 
-/* Heap sort: no recursion, no memory, and n may be 65,535. */
-static void sort_by_address(const struct selection *s)
+/* Fills s from the cases. One that seems possible; -1: there is none. */
+static inline int look(struct selection *s, const weft_case *cases, unsigned n, uint32_t *random)
 {
-    uint16_t *a = s->by_address;
-    for (unsigned end = s->n, start = s->n / 2; end > 1;) {
-        if (start > 0) {
-            start--;
-        } else {
-            end--;
-            uint16_t top = a[0];
-            a[0] = a[end];
-            a[end] = top;
-        }
-        for (unsigned root = start, child; (child = 2 * root + 1) < end; root = child) {
-            if (child + 1 < end && (uintptr_t)s->cases[a[child]].chan < (uintptr_t)s->cases[a[child + 1]].chan)
-                child++;
-            if ((uintptr_t)s->cases[a[root]].chan >= (uintptr_t)s->cases[a[child]].chan)
-                break;
-            uint16_t swap = a[root];
-            a[root] = a[child];
-            a[child] = swap;
-        }
-    }
-}
-
-/* Fills s from the cases: which take part, in a random order (Fisher and Yates), by address; the earliest timeout. */
-static void prepare(struct selection *s, const weft_case *cases, unsigned n, uint32_t *random)
-{
+    int chosen = -1;
+    unsigned possible = 0;
     s->cases = cases;
     s->n = 0;
     s->timeout_ns = INT64_MAX;
     s->timeout_case = -1;
     for (unsigned i = 0; i < n; i++) {
-        if (cases[i].op == WEFT_CASE_TIMEOUT && (s->timeout_case < 0 || cases[i].timeout_ns < s->timeout_ns)) {
-            s->timeout_ns = cases[i].timeout_ns;
+        const weft_case *one = &cases[i];
+        if (one->op == WEFT_CASE_TIMEOUT && (s->timeout_case < 0 || one->timeout_ns < s->timeout_ns)) {
+            s->timeout_ns = one->timeout_ns;
             s->timeout_case = (int)i;
         }
-        if ((cases[i].op != WEFT_CASE_RECV && cases[i].op != WEFT_CASE_SEND) || !cases[i].chan)
+        if ((one->op != WEFT_CASE_RECV && one->op != WEFT_CASE_SEND) || !one->chan)
             continue;
-        unsigned at = wi_random_below(random, s->n + 1);
-        s->order[s->n] = s->order[at];
-        s->order[at] = (uint16_t)i;
-        s->n++;
+        s->places[s->n++] = (struct place){one->chan, (uint16_t)i};
+        if (may_be_possible(one) && takes_place(++possible, random))
+            chosen = (int)i;
     }
-    memcpy(s->by_address, s->order, s->n * sizeof *s->order); /* twins, which are equal, stay in a random order */
-    sort_by_address(s);
+    return chosen;
 }
+
+/* ---- one operation ---- */
 
 static int report(const weft_case *one, int index, bool ok)
 {
@@ -107,35 +81,148 @@ static int report(const weft_case *one, int index, bool ok)
     return one->op == WEFT_CASE_SEND && !ok ? -EPIPE : index;
 }
 
-/* Carries out the first possible operation; its result, or -EAGAIN. All are locked; *ended as in chan.h. */
-static int try_all(const struct selection *s, struct wi_waiter **ended)
+/* Carries out a case whose channel is locked: its result, or -EAGAIN; *ended as in chan.h. */
+static inline int carry_out(const weft_case *one, int index, struct wi_waiter **ended)
 {
-    for (unsigned i = 0; i < s->n; i++) {
-        const weft_case *one = &s->cases[s->order[i]];
-        enum wi_chan_result result = one->op == WEFT_CASE_SEND ? wi_chan_send_locked(one->chan, one->value, ended)
-                                                               : wi_chan_recv_locked(one->chan, one->value, ended);
-        if (result != WI_CHAN_WAIT)
-            return report(one, s->order[i], result == WI_CHAN_DONE);
-    }
-    *ended = NULL;
-    return -EAGAIN;
+    enum wi_chan_result result = one->op == WEFT_CASE_SEND ? wi_chan_send_locked(one->chan, one->value, ended)
+                                                           : wi_chan_recv_locked(one->chan, one->value, ended);
+    return result == WI_CHAN_WAIT ? -EAGAIN : report(one, index, result == WI_CHAN_DONE);
 }
 
-/* Queues a waiter for every case. All are locked. */
-static void queue_everywhere(const struct selection *s, struct wi_goroutine *g, uint64_t ticket, struct wi_waiter **winner)
+/* The same, and locks it. */
+static inline int try_one(struct wi_thread *t, const weft_case *one, int index)
 {
-    for (unsigned i = 0, first = 0; i < s->n; i++) {
-        const weft_case *one = &s->cases[s->by_address[i]];
-        if (one->chan != s->cases[s->by_address[first]].chan)
-            first = i;
-        s->waiters[i] = (struct wi_waiter){.g = g,
-                                           .ticket = ticket,
-                                           .value = one->value,
-                                           .winner = winner,
-                                           .twins = &s->waiters[first],
-                                           .index = s->by_address[i]};
-        s->waiters[first].n_twins++;
-        wi_waitq_push(one->op == WEFT_CASE_SEND ? &one->chan->senders : &one->chan->receivers, &s->waiters[i]);
+    struct wi_waiter *ended;
+    weft_chan_core *c = one->chan;
+    wi_lock(&c->lock);
+    int result = carry_out(one, index, &ended);
+    wi_unlock(&c->lock);
+    wi_waiter_complete(t, ended);
+    return result;
+}
+
+/* ---- all channels ---- */
+
+static bool comes_after(const struct place *a, const struct place *b)
+{
+    return (uintptr_t)a->chan > (uintptr_t)b->chan;
+}
+
+/* Heap sort: no recursion, no memory, and n may be 65,535. */
+static __attribute__((noinline)) void sort_many(struct place *a, unsigned n)
+{
+    for (unsigned end = n, start = n / 2; end > 1;) {
+        if (start > 0) {
+            start--;
+        } else {
+            end--;
+            struct place top = a[0];
+            a[0] = a[end];
+            a[end] = top;
+        }
+        for (unsigned root = start, child; (child = 2 * root + 1) < end; root = child) {
+            if (child + 1 < end && comes_after(&a[child + 1], &a[child]))
+                child++;
+            if (!comes_after(&a[child], &a[root]))
+                break;
+            struct place swap = a[root];
+            a[root] = a[child];
+            a[child] = swap;
+        }
+    }
+}
+
+static inline void sort(const struct selection *s)
+{
+    if (s->n > SORTED_BY_INSERTION) {
+        sort_many(s->places, s->n);
+        return;
+    }
+    for (unsigned i = 1; i < s->n; i++) {
+        struct place one = s->places[i];
+        unsigned at = i;
+        for (; at > 0 && comes_after(&s->places[at - 1], &one); at--)
+            s->places[at] = s->places[at - 1];
+        s->places[at] = one;
+    }
+}
+
+/* All but `except`, which may be NULL. */
+static inline void lock_all(const struct selection *s, const weft_chan_core *except)
+{
+    const weft_chan_core *last = except;
+    for (unsigned i = 0; i < s->n; i++) {
+        weft_chan_core *c = s->places[i].chan;
+        if (c != last && c != except)
+            wi_lock(&c->lock);
+        last = c;
+    }
+}
+
+static inline void unlock_all(const struct selection *s, const weft_chan_core *except)
+{
+    const weft_chan_core *last = except;
+    for (unsigned i = s->n; i-- > 0;) {
+        weft_chan_core *c = s->places[i].chan;
+        if (c != last && c != except)
+            wi_unlock(&c->lock);
+        last = c;
+    }
+}
+
+/* Carries out one of the possible operations, chosen as in look; its result, or -EAGAIN. All are locked; *ended as in
+   chan.h. One that only seems possible no longer does once it was tried. */
+static inline int try_all(const struct selection *s, uint32_t *random, struct wi_waiter **ended)
+{
+    for (;;) {
+        unsigned possible = 0;
+        int chosen = -1;
+        for (unsigned i = 0; i < s->n; i++)
+            if (may_be_possible(&s->cases[s->places[i].index]) && takes_place(++possible, random))
+                chosen = s->places[i].index;
+        *ended = NULL;
+        if (WI_LIKELY(chosen < 0))
+            return -EAGAIN;
+        int result = carry_out(&s->cases[chosen], chosen, ended);
+        if (result != -EAGAIN)
+            return result;
+    }
+}
+
+/* Fisher and Yates. */
+static __attribute__((noinline)) void shuffle(struct place *a, unsigned n, uint32_t *random)
+{
+    for (unsigned i = n; i > 1; i--) {
+        unsigned at = wi_random_below(random, i);
+        struct place swap = a[at];
+        a[at] = a[i - 1];
+        a[i - 1] = swap;
+    }
+}
+
+/* Queues a waiter for every case; those on one channel, who are first come first served, in a random order. All are
+   locked. */
+static inline void queue_everywhere(const struct selection *s, uint32_t *random, const struct wi_waiter *common)
+{
+    for (unsigned first = 0, end; first < s->n; first = end) {
+        for (end = first + 1; end < s->n && s->places[end].chan == s->places[first].chan;)
+            end++;
+        bool twins = end - first > 1;
+        if (WI_UNLIKELY(twins)) {
+            shuffle(&s->places[first], end - first, random);
+            s->waiters[first].n_twins = (uint16_t)(end - first);
+        }
+        for (unsigned i = first; i < end; i++) {
+            const weft_case *one = &s->cases[s->places[i].index];
+            struct wi_waiter *w = &s->waiters[i];
+            w->g = common->g;
+            w->ticket = common->ticket;
+            w->winner = common->winner;
+            w->value = one->value;
+            w->twins = twins ? &s->waiters[first] : NULL;
+            w->index = s->places[i].index;
+            wi_waitq_push(one->op == WEFT_CASE_SEND ? &one->chan->senders : &one->chan->receivers, w);
+        }
     }
 }
 
@@ -150,9 +237,9 @@ static int wait_for_one(struct wi_thread *t, const struct selection *s)
         unlock_all(s, NULL);
         return wi_wait_refused(t, g, ticket);
     }
-    queue_everywhere(s, g, ticket, &winner);
+    queue_everywhere(s, &t->random, &(struct wi_waiter){.g = g, .ticket = ticket, .winner = &winner});
     wi_wait_on(t, g, s->timeout_case < 0 ? &waits_for_select : &waits_for_select_or_time,
-               s->n == 1 ? s->cases[s->order[0]].chan : NULL);
+               s->n == 1 ? s->places[0].chan : NULL);
     unlock_all(s, NULL);
     uint64_t by = wi_wait_shared(t, g, ticket, deadline_ns);
     WI_CHECK((by == 0) == (winner != NULL));
@@ -166,12 +253,26 @@ static int wait_for_one(struct wi_thread *t, const struct selection *s)
     return report(&s->cases[winner->index], winner->index, winner->ok);
 }
 
+/* Nothing was possible at a look, or somebody was faster. */
+static int wait_or_give_up(struct wi_thread *t, const struct selection *s, bool block)
+{
+    struct wi_waiter *ended;
+    sort(s);
+    lock_all(s, NULL);
+    int result = try_all(s, &t->random, &ended);
+    if (result == -EAGAIN && block)
+        return wait_for_one(t, s);
+    unlock_all(s, NULL);
+    wi_waiter_complete(t, ended);
+    return result;
+}
+
 /* No channel takes part: time alone, or nothing, ends it. */
 static int select_nothing(struct wi_thread *t, const struct selection *s)
 {
     if (s->timeout_case < 0)
         return wi_sleep_for_ever(t, &wi_waits_for_ever);
-    int error = s->timeout_ns > 0 ? wi_sleep_until(t, wi_deadline_ns(s->timeout_ns)) : 0;
+    int error = wi_sleep_until(t, wi_deadline_ns(s->timeout_ns));
     return error ? error : s->timeout_case;
 }
 
@@ -180,21 +281,14 @@ static int run(struct selection *s, const weft_case *cases, unsigned n, bool blo
     struct wi_thread *t = block ? wi_enter_blocking() : wi_enter();
     if (WI_UNLIKELY(!t))
         return -EDEADLK;
-    prepare(s, cases, n, &t->random);
-    int result;
-    if (s->n == 0) {
-        result = block ? select_nothing(t, s) : -EAGAIN;
-        wi_leave(wi_self());
-        return result;
-    }
-    struct wi_waiter *ended;
-    lock_all(s, NULL);
-    result = try_all(s, &ended);
-    if (result == -EAGAIN && block && !(s->timeout_case >= 0 && s->timeout_ns <= 0)) {
-        result = wait_for_one(t, s);
-    } else {
-        unlock_all(s, NULL);
-        wi_waiter_complete(t, ended);
+    int chosen = look(s, cases, n, &t->random);
+    int result = chosen >= 0 ? try_one(t, &cases[chosen], chosen) : -EAGAIN;
+    if (result == -EAGAIN) {
+        bool in_time = block && !(s->timeout_case >= 0 && s->timeout_ns <= 0);
+        if (in_time && s->n == 0)
+            result = select_nothing(t, s);
+        else if (in_time || chosen >= 0)
+            result = wait_or_give_up(t, s, in_time);
         if (result == -EAGAIN && block)
             result = s->timeout_case;
     }
@@ -204,19 +298,18 @@ static int run(struct selection *s, const weft_case *cases, unsigned n, bool blo
 
 static int run_on_stack(const weft_case *cases, unsigned n, bool block)
 {
-    uint16_t order[n + 1], by_address[n + 1];
+    struct place places[n + 1];
     struct wi_waiter waiters[n + 1];
-    struct selection s = {.order = order, .by_address = by_address, .waiters = waiters};
+    struct selection s = {.places = places, .waiters = waiters};
     return run(&s, cases, n, block);
 }
 
 static int run_on_heap(const weft_case *cases, unsigned n, bool block)
 {
-    struct wi_waiter *waiters = malloc(n * (sizeof *waiters + 2 * sizeof(uint16_t)));
+    struct wi_waiter *waiters = malloc(n * (sizeof *waiters + sizeof(struct place)));
     if (!waiters)
         return -ENOMEM;
-    uint16_t *order = (uint16_t *)(void *)(waiters + n);
-    struct selection s = {.order = order, .by_address = order + n, .waiters = waiters};
+    struct selection s = {.places = (struct place *)(void *)(waiters + n), .waiters = waiters};
     int result = run(&s, cases, n, block);
     free(waiters);
     return result;

@@ -302,7 +302,7 @@ static weft_ctx *make(weft_ctx *parent, int64_t deadline_ns, int64_t now_ns)
         cause = e->above->cause;
     if (err) {
         e->cause = cause;
-        e->done.closed = true;
+        wi_store_relaxed(&e->done.closed, true);
         wi_store_relaxed(&e->canceller.ended, err);
         wi_store_relaxed(&e->err, err);
     } else if (deadline_ns < above_ns) {
@@ -361,7 +361,7 @@ static void free_ending(struct wi_ending *e)
     leave_parent(e);
     WI_CHECK(!e->children && !e->watches); /* they would have references */
     wi_lock(&e->done.lock);                /* what somebody completed may still be on its way out of the lock */
-    bool waited_on = e->done.receivers.first || e->done.senders.first;
+    bool waited_on = wi_waitq_first(&e->done.receivers) || wi_waitq_first(&e->done.senders);
     wi_unlock(&e->done.lock);
     if (waited_on)
         wi_fatal("free of a context whose end goroutines wait for");
