@@ -22,11 +22,12 @@ struct wi_waiter {
     void *value;                       /* [const] where to receive into (may be NULL), or what to send */
     struct wi_waiter **winner;         /* [const] select: set to the waiter whose operation was carried out */
     struct wi_waitq *queue;            /* [chan lock] that it is in, or NULL */
-    struct wi_waiter *twins; /* [const] select: the first of an array of its waiters on the same channel; NULL: just one */
-    uint16_t n_twins;        /* [const] in the first of them: how many */
-    uint16_t index;          /* [const] select: the case */
-    bool ok;                 /* [who claimed it] the operation succeeded; false: the channel was closed */
+    uint16_t n_twins; /* [const] select: how many of its waiters are on this channel, neighbours in an array; 0: just one */
+    uint16_t twin;    /* [const] which of them it is */
+    uint16_t index;   /* [const] select: the case */
+    bool ok;          /* [who claimed it] the operation succeeded; false: the channel was closed */
 };
+_Static_assert(sizeof(struct wi_waiter) <= WI_CACHE_LINE, "what a wait fetches");
 
 struct wi_waitq {
     _Atomic(struct wi_waiter *) first; /* [stores: chan lock; loads: all, who may not look behind it] */
@@ -96,8 +97,8 @@ static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
         w->queue = NULL;
         if (!wi_wait_claim(w->g, w->ticket))
             continue;
-        for (unsigned i = 0, n = w->twins ? w->twins->n_twins : 0; i < n; i++)
-            wi_waitq_remove(&w->twins[i]);
+        for (unsigned i = 0; WI_UNLIKELY(i < w->n_twins); i++)
+            wi_waitq_remove(w - w->twin + i);
         return w;
     }
     return NULL;

@@ -208,10 +208,8 @@ static inline void queue_everywhere(const struct selection *s, uint32_t *random,
         for (end = first + 1; end < s->n && s->places[end].chan == s->places[first].chan;)
             end++;
         bool twins = end - first > 1;
-        if (WI_UNLIKELY(twins)) {
+        if (WI_UNLIKELY(twins))
             shuffle(&s->places[first], end - first, random);
-            s->waiters[first].n_twins = (uint16_t)(end - first);
-        }
         for (unsigned i = first; i < end; i++) {
             const weft_case *one = &s->cases[s->places[i].index];
             struct wi_waiter *w = &s->waiters[i];
@@ -219,7 +217,8 @@ static inline void queue_everywhere(const struct selection *s, uint32_t *random,
             w->ticket = common->ticket;
             w->winner = common->winner;
             w->value = one->value;
-            w->twins = twins ? &s->waiters[first] : NULL;
+            w->n_twins = (uint16_t)(twins ? end - first : 0);
+            w->twin = (uint16_t)(i - first);
             w->index = s->places[i].index;
             wi_waitq_push(one->op == WEFT_CASE_SEND ? &one->chan->senders : &one->chan->receivers, w);
         }

@@ -37,7 +37,6 @@ void wi_registers_of_suspended(struct wi_registers *registers, const struct wi_s
 #if defined(__x86_64__)
     registers->pc = saved->rip - 1;
     registers->fp = saved->rbp;
-    registers->sp += 128; /* the red zone that the switch skipped */
 #else
     registers->pc = saved->x30 - 1;
     registers->fp = saved->x29;

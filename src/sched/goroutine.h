@@ -120,15 +120,13 @@ static inline enum wi_state wi_goroutine_state(struct wi_goroutine *g)
     return WI_STATE(wi_load_acquire(&g->state));
 }
 
-/* Fetches what a parked goroutine needs first when it runs again: the saved registers and, beyond the red zone, the
-   frames above. */
+/* Fetches what a parked goroutine needs first when it runs again: the saved registers and the frames above. */
 static inline __attribute__((always_inline)) void wi_prefetch_stack(const struct wi_goroutine *g)
 {
     uintptr_t sp = (uintptr_t)g->sp; /* 0 when it never ran: fetching from nowhere does no harm */
-    __builtin_prefetch((const void *)sp);
 #pragma GCC unroll 8
-    for (size_t line = 0; line < 4; line++)
-        __builtin_prefetch((const void *)(sp + 184 + line * WI_CACHE_LINE));
+    for (size_t line = 0; line < 5; line++)
+        __builtin_prefetch((const void *)(sp + line * WI_CACHE_LINE));
 }
 
 static inline struct wi_goroutine *wi_goroutine_by_number(uint32_t number)

@@ -94,7 +94,7 @@ void wi_swap_exceptions(struct wi_thread *t, struct wi_goroutine *from, struct w
         memcpy(t->exceptions, wi_load_relaxed(&to->stack)->exceptions, sizeof(struct wi_exceptions));
 }
 
-struct wi_goroutine *wi_pick_slow(struct wi_worker *w, uint32_t tick)
+static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(struct wi_worker *w, uint32_t tick)
 {
     if (WI_UNLIKELY(wi_load_relaxed(&w->attention) != 0))
         return NULL;
@@ -106,6 +106,11 @@ struct wi_goroutine *wi_pick_slow(struct wi_worker *w, uint32_t tick)
         }
     }
     return wi_runq_pick(&w->runq, tick, false);
+}
+
+struct wi_goroutine *wi_pick_slow(struct wi_worker *w, uint32_t tick)
+{
+    return pick_anywhere(w, tick);
 }
 
 static inline void stop(struct wi_thread *t, struct wi_goroutine *g, wi_commit_fn publish, void *argument)
@@ -234,12 +239,22 @@ void wi_yield(struct wi_thread *t)
     }
     if (WI_UNLIKELY(g->flags & WI_G_BLOCKER))
         g->flags &= ~(uint32_t)WI_G_BLOCKER;
-    struct wi_goroutine *next = wi_pick(w);
+    uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
+    wi_store_relaxed(&w->runq.tick, tick);
+    struct wi_goroutine *next = pick_anywhere(w, tick);
     if (!next && !w->look && wi_load_relaxed(&w->attention) == 0)
         return; /* nobody else */
     t->commit = commit_yield;
     wi_leave_for(t, g, next);
-    wi_commit(wi_self());
+    t = wi_self();
+    if (WI_LIKELY(t->left && t->commit == commit_yield)) {
+        g = t->left;
+        t->left = NULL;
+        wi_perturb();
+        commit_yield(t, g, NULL);
+    } else {
+        wi_commit_left(t);
+    }
 }
 
 /* ---- a goroutine's life ---- */

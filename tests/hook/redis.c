@@ -2,8 +2,10 @@
 #define _GNU_SOURCE 1
 #include "hook.h"
 #include "server.h"
+
 #include <hiredis/hiredis.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #ifdef BY_DLOPEN /* the library is loaded when the program runs already, for itself */
 #include <dlfcn.h>
@@ -192,6 +194,17 @@ TEST(limits_end_commands)
     weft_wg_wait(&wg);
 }
 
+/* Both of its sockets: it opens one after the other. */
+static int is_up(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", socket_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int up = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return up && server_listens();
+}
+
 int main(int argc, char **argv)
 {
     setenv("WEFT_PROCS", "2", 0);
@@ -203,6 +216,6 @@ int main(int argc, char **argv)
     char *const arguments[] = {"redis-server", "--port",           port,   "--bind",        "127.0.0.1", "--unixsocket",
                                socket_path,    "--unixsocketperm", "777",  "--save",        "",          "--appendonly",
                                "no",           "--maxclients",     "4000", "--tcp-backlog", "511",       NULL};
-    server_start("redis", SIGTERM, arguments, server_listens);
+    server_start("redis", SIGTERM, arguments, is_up);
     return test_main_(argc, argv);
 }

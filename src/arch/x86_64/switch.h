@@ -8,38 +8,37 @@
    each is loaded only when it differs from the one just saved.
    A compiler may keep a static variable whose address nobody takes in a register across it: it cannot know that the assembly
    runs other code of the same file. Files that switch keep no such variables.
-   The stack pointer skips the red zone. Unwinding through a caller goes by its frame pointer, so what is pushed here needs
-   no unwind rules. */
+   What is stored lies right below the caller's frame, to be fetched with it: whoever includes this is compiled with
+   -mno-red-zone. Unwinding through a caller goes by its frame pointer, so what is stored here needs no unwind rules. */
 #ifndef WI_SWITCH_H
 #define WI_SWITCH_H
 
 static inline __attribute__((always_inline)) void wi_switch(void **save, void *load)
 {
-    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\t"
-                     "fnstcw -20(%%rsp)\n\t" /* early, in the red zone of here: the comparison below waits for it */
-                     "stmxcsr -24(%%rsp)\n\t"
+    __asm__ volatile("subq $24, %%rsp\n\t"
+                     "fnstcw 4(%%rsp)\n\t" /* first: the comparison below waits for it */
+                     "stmxcsr (%%rsp)\n\t"
                      "leaq 1f(%%rip), %%rax\n\t"
-                     "pushq %%rax\n\t"
-                     "pushq %%rbp\n\t"
-                     "subq $8, %%rsp\n\t"
-                     "movl (%%rsp), %%eax\n\t"
+                     "movq %%rbp, 8(%%rsp)\n\t"
+                     "movq %%rax, 16(%%rsp)\n\t"
                      "movzwl 4(%%rsp), %%ecx\n\t"
+                     "movl (%%rsp), %%eax\n\t"
                      "movq %%rsp, (%%rdi)\n\t"
                      "movq %%rsi, %%rsp\n\t"
-                     "xorl (%%rsp), %%eax\n\t"
-                     "testl $0xffc0, %%eax\n\t"
+                     "cmpw 4(%%rsp), %%cx\n\t"
                      "jne 3f\n"
-                     "2:\tcmpw 4(%%rsp), %%cx\n\t"
+                     "2:\txorl (%%rsp), %%eax\n\t"
+                     "testl $0xffc0, %%eax\n\t"
                      "jne 4f\n"
-                     "5:\taddq $8, %%rsp\n\t"
-                     "popq %%rbp\n\t"
-                     "popq %%rdx\n\t"
+                     "5:\tmovq 16(%%rsp), %%rdx\n\t"
+                     "movq 8(%%rsp), %%rbp\n\t"
+                     "addq $24, %%rsp\n\t"
                      "jmpq *%%rdx\n"
-                     "3:\tldmxcsr (%%rsp)\n\t"
+                     "3:\tfldcw 4(%%rsp)\n\t"
                      "jmp 2b\n"
-                     "4:\tfldcw 4(%%rsp)\n\t"
+                     "4:\tldmxcsr (%%rsp)\n\t"
                      "jmp 5b\n"
-                     "1:\tleaq 128(%%rsp), %%rsp"
+                     "1:"
                      : "+D"(save), "+S"(load)
                      :
                      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1",
