@@ -90,7 +90,7 @@ void wi_snapshot_each(void (*fn)(struct wi_goroutine *g, void *argument), void *
 {
     uint32_t made = wi_load_acquire(&wi_goroutines.made); /* pairs with the release in slab.c */
     for (uint32_t number = 1; number < made; number++) {
-        struct wi_goroutine *g = wi_goroutine_by_number(number);
+        struct wi_goroutine *g = wi_slab_record(&wi_goroutines, number);
         if (g && wi_goroutine_state(g) != WI_FREE)
             fn(g, argument);
     }

@@ -33,6 +33,17 @@ void wi_slab_give(struct wi_slab *slab, void *first, void *last);
 void *wi_slab_record(struct wi_slab *slab, uint32_t number);
 /* The number of a record. O(1). */
 uint32_t wi_slab_number(struct wi_slab *slab, const void *record);
+/* Both for who knows the slab's sizes when it is compiled, and asks often. */
+static inline uint32_t wi_slab_number_of(const void *record, size_t record_size, size_t chunk_records)
+{
+    uintptr_t offset = (uintptr_t)record & (record_size * chunk_records - 1); /* sizes that are powers of two */
+    return *(const uint32_t *)((uintptr_t)record - offset) + (uint32_t)(offset / record_size);
+}
+static inline void *wi_slab_record_of(struct wi_slab *slab, uint32_t number, size_t record_size, size_t chunk_records)
+{
+    char *chunk = wi_load_acquire(&slab->chunks[number / chunk_records]); /* pairs with add_chunk */
+    return chunk + number % chunk_records * record_size;
+}
 /* Unmaps everything: only when the runtime ends and nobody can look any more. The slab is then as new, its lock free whoever
    held it (in a forked child, threads that are no more). */
 void wi_slab_destroy(struct wi_slab *slab);

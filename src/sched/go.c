@@ -13,7 +13,8 @@
 #define STACKS_BATCH 16U
 #define IDS_BATCH 256U
 
-struct wi_slab wi_goroutines = {.name = "goroutines", .record_size = sizeof(struct wi_goroutine), .chunk_records = 16384};
+struct wi_slab wi_goroutines = {
+    .name = "goroutines", .record_size = sizeof(struct wi_goroutine), .chunk_records = WI_GOROUTINES_CHUNK};
 
 /* ---- records ---- */
 
@@ -174,7 +175,7 @@ bool wi_stacks_are_out(void)
 {
     uint32_t made = wi_load_acquire(&wi_goroutines.made);
     for (uint32_t i = 1; i < made; i++) {
-        struct wi_goroutine *g = wi_goroutine_by_number(i);
+        struct wi_goroutine *g = wi_slab_record(&wi_goroutines, i);
         if (g && wi_goroutine_state(g) != WI_FREE && wi_load_acquire(&g->stack))
             return true;
     }

@@ -92,6 +92,7 @@ struct wi_goroutine {
 };
 _Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two cache lines");
 
+#define WI_GOROUTINES_CHUNK 16384U
 extern struct wi_slab wi_goroutines;
 
 /* Whether a state may follow another. */
@@ -129,14 +130,15 @@ static inline __attribute__((always_inline)) void wi_prefetch_stack(const struct
         __builtin_prefetch((const void *)(sp + line * WI_CACHE_LINE));
 }
 
+/* number: of a record, not one of those that wi_slab_record skips. */
 static inline struct wi_goroutine *wi_goroutine_by_number(uint32_t number)
 {
-    return wi_slab_record(&wi_goroutines, number);
+    return wi_slab_record_of(&wi_goroutines, number, sizeof(struct wi_goroutine), WI_GOROUTINES_CHUNK);
 }
 
 static inline uint32_t wi_goroutine_number(struct wi_goroutine *g)
 {
-    return wi_slab_number(&wi_goroutines, g);
+    return wi_slab_number_of(g, sizeof *g, WI_GOROUTINES_CHUNK);
 }
 
 #endif

@@ -4,7 +4,7 @@
 
    The waiters form a chain of numbers through structs on their stacks. A waiter publishes itself by a compare-and-swap in
    its commit step, that is when its stack is at rest, so whoever takes the chain may ready it at once.
-   The add that brings the count to 0 takes the chain with it, by one compare-and-swap to 0: its last access to the
+   The one that brings the count to 0 takes the chain with it, by one compare-and-swap to 0: its last access to the
    WaitGroup, which any waiter, or a newcomer that sees the count at 0, may free from then on. */
 #include "sync/waitgroup.h"
 
@@ -42,16 +42,14 @@ void wi_wg_release(struct wi_thread *t, uint32_t number)
         wi_ready_list(t, list);
 }
 
-/* Adds n. Returns the waiters to let go, 0 for none. */
-static inline uint32_t add(weft_waitgroup *wg, int n)
+/* Adds n < 0. Returns the waiters to let go, 0 for none. */
+static inline uint32_t subtract(weft_waitgroup *wg, int n)
 {
     uint64_t before = wi_load_relaxed(state_of(wg)), after;
     do {
         int64_t count = (int64_t)count_of(before) + n;
         if (WI_UNLIKELY(count < 0))
             wi_fatal("negative WaitGroup counter");
-        if (WI_UNLIKELY(count > INT32_MAX))
-            wi_fatal("WaitGroup counter overflow");
         after = count ? (uint64_t)count << 32 | (uint32_t)before : 0;
     } while (!wi_cas_acq_rel(state_of(wg), &before, after)); /* done happens before wait returns */
     return after ? 0 : (uint32_t)before;
@@ -59,7 +57,13 @@ static inline uint32_t add(weft_waitgroup *wg, int n)
 
 void weft_wg_add(weft_waitgroup *wg, int n)
 {
-    uint32_t waiters = add(wg, n);
+    if (n >= 0) {                                                          /* this lets nobody go, so one addition does it */
+        uint64_t before = wi_add_acq_rel(state_of(wg), (uint64_t)n << 32); /* done happens before wait returns */
+        if (WI_UNLIKELY((int64_t)count_of(before) + n > INT32_MAX))
+            wi_fatal("WaitGroup counter overflow");
+        return;
+    }
+    uint32_t waiters = subtract(wg, n);
     if (waiters) {
         struct wi_thread *t = wi_enter_or_die();
         wi_wg_release(t, waiters);
@@ -74,7 +78,7 @@ void weft_wg_done(weft_waitgroup *wg)
 
 void wi_wg_joined(struct wi_thread *t, void *wg)
 {
-    uint32_t waiters = add(wg, -1);
+    uint32_t waiters = subtract(wg, -1);
     if (waiters)
         wi_wg_release(t, waiters);
 }
@@ -85,7 +89,7 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
     weft_waitgroup *wg = argument;
     struct wi_wg_waiter *waiter = g->run.waiter;
     uint32_t number = wi_goroutine_number(g);
-    uint64_t state = wi_load_acquire(state_of(wg)); /* pairs with add */
+    uint64_t state = wi_load_acquire(state_of(wg)); /* pairs with subtract */
     do {
         if (count_of(state) == 0)
             return false;
@@ -97,7 +101,7 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
 
 void weft_wg_wait(weft_waitgroup *wg)
 {
-    if (count_of(wi_load_acquire(state_of(wg))) == 0) /* pairs with add */
+    if (count_of(wi_load_acquire(state_of(wg))) == 0) /* pairs with subtract */
         return;
     wi_wg_wait_in(&wi_waits_for_group, commit_wait, wg);
 }
