@@ -48,6 +48,9 @@ static inline void wi_pause(void)
 #endif
 }
 
+/* For declarations of variables: found without a detour, though the library's code may lie anywhere. */
+#define WI_HIDDEN __attribute__((visibility("hidden")))
+
 #define WI_LIKELY(x) __builtin_expect(!!(x), 1)
 #define WI_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define WI_CACHE_LINE 64

@@ -141,7 +141,7 @@ static inline void get(weft_chan_core *c, void *value)
 static inline void win(struct wi_waiter *w, bool ok)
 {
     w->ok = ok;
-    if (w->winner)
+    if (WI_UNLIKELY(w->winner != NULL))
         *w->winner = w;
 }
 
@@ -151,7 +151,7 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_send_locked(we
     *ended = NULL;
     if (WI_UNLIKELY(wi_load_relaxed(&c->closed)))
         return WI_CHAN_CLOSED;
-    struct wi_waiter *receiver = wi_waitq_first(&c->receivers) ? wi_waitq_claim(&c->receivers) : NULL;
+    struct wi_waiter *receiver = wi_waitq_claim(&c->receivers);
     if (receiver) {
         if (receiver->value && c->element_size)
             wi_chan_copy(receiver->value, value, c->element_size);
@@ -172,7 +172,7 @@ inline __attribute__((always_inline)) enum wi_chan_result wi_chan_recv_locked(we
     bool buffered = wi_load_relaxed(&c->count) != 0;
     if (buffered)
         get(c, value);
-    struct wi_waiter *sender = wi_waitq_first(&c->senders) ? wi_waitq_claim(&c->senders) : NULL;
+    struct wi_waiter *sender = wi_waitq_claim(&c->senders);
     if (sender) { /* first in, first out: the buffer's oldest goes to us, the sender's to the buffer */
         if (buffered)
             put(c, sender->value);
@@ -251,7 +251,7 @@ static __attribute__((noinline)) int wait_in(struct wi_thread *t, weft_chan_core
     }
     struct wi_waiter w = {.g = g, .value = value};
     wi_waitq_push(q, &w);
-    wi_wait_on(t, g, kind, c);
+    wi_wait_on_since(g, kind, c, wi_load_relaxed(&worker->now_ns));
     wi_stop_unlock(t, worker, g, &c->lock);
     wi_leave(wi_self());
     return w.ok ? 0 : -EPIPE;

@@ -90,14 +90,18 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
    left in the channel, which may be freed before the goroutine runs. */
 static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
 {
-    for (struct wi_waiter *w; (w = wi_waitq_first(q));) {
+    struct wi_waiter *w = wi_waitq_first(q), *next;
+    for (; w; w = next) {
         WI_CHECK(w->queue == q && (w->next ? w->next->previous : q->last) == w);
-        wi_store_relaxed(&q->first, w->next);
-        *(w->next ? &w->next->previous : &q->last) = NULL;
+        next = w->next;
+        wi_store_relaxed(&q->first, next);
+        *(next ? &next->previous : &q->last) = NULL;
         w->queue = NULL;
+        if (WI_LIKELY(w->ticket == 0))
+            return w; /* exclusive: it has no twins either */
         if (!wi_wait_claim(w->g, w->ticket))
             continue;
-        for (unsigned i = 0; WI_UNLIKELY(i < w->n_twins); i++)
+        for (unsigned i = 0; i < w->n_twins; i++)
             wi_waitq_remove(w - w->twin + i);
         return w;
     }
@@ -149,7 +153,7 @@ bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c);
 /* A channel with a buffer of the owner's, one reference; NULL: no memory. */
 weft_chan_core *wi_chan_make_owned(size_t size, size_t capacity, void *buffer, struct wi_chan_owner *owner);
 
-extern const struct wi_wait_kind wi_waits_for_send, wi_waits_for_recv, wi_waits_for_ever;
+extern WI_HIDDEN const struct wi_wait_kind wi_waits_for_send, wi_waits_for_recv, wi_waits_for_ever;
 void wi_chans_forget(void);
 
 #endif

@@ -24,7 +24,7 @@ static inline void *wi_join_object(const void *join)
     return (void *)((uintptr_t)join & ~WI_JOIN_FUTURE);
 }
 
-extern const struct wi_wait_kind wi_waits_for_future, wi_waits_for_slot;
+extern WI_HIDDEN const struct wi_wait_kind wi_waits_for_future, wi_waits_for_slot;
 
 /* A goroutine started by weft_async ended; t is inside weft. */
 void wi_future_joined(struct wi_thread *t, void *join);

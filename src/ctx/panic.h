@@ -15,7 +15,7 @@ struct wi_boundary {
     void *object;
 };
 
-extern char wi_panic_unknown[];
+extern WI_HIDDEN char wi_panic_unknown[];
 static inline void wi_panic_text_free(char *panic)
 {
     if (panic != wi_panic_unknown)

@@ -85,7 +85,7 @@ void wi_os_uring_close(void);
 /* Registers the process; false where the kernel refuses, and then the light side must be a real fence. To be called before
    a second thread uses anything that has a light side. */
 bool wi_os_membarrier_init(void);
-extern bool wi_os_membarrier_works; /* set by wi_os_membarrier_init, constant afterwards */
+extern WI_HIDDEN bool wi_os_membarrier_works; /* set by wi_os_membarrier_init, constant afterwards */
 /* The heavy side: when it returns, every other thread of the process has executed a full barrier since the call began. */
 void wi_os_barrier_heavy(void);
 /* The light side: orders earlier stores before later loads against wi_os_barrier_heavy. */

@@ -61,7 +61,7 @@ struct wi_context {
     struct wi_canceller *canceller; /* [const] its own or its nearest ancestor's; NULL: it never ends */
 };
 
-extern struct wi_context wi_background; /* the context that never ends; nobody counts its references */
+extern WI_HIDDEN struct wi_context wi_background; /* the context that never ends; nobody counts its references */
 
 static inline void wi_context_ref(struct wi_context *context)
 {

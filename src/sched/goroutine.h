@@ -93,7 +93,7 @@ struct wi_goroutine {
 _Static_assert(sizeof(struct wi_goroutine) == 128, "a goroutine's record is two cache lines");
 
 #define WI_GOROUTINES_CHUNK 16384U
-extern struct wi_slab wi_goroutines;
+extern WI_HIDDEN struct wi_slab wi_goroutines;
 
 /* Whether a state may follow another. */
 static inline bool wi_state_follows(enum wi_state state, enum wi_state before)

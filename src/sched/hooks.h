@@ -47,6 +47,6 @@ struct wi_hooks {
     /* Called by the monitor after wi_monitor_request. */
     void (*requested)(uint32_t requests);
 };
-extern const struct wi_hooks wi_hooks;
+extern WI_HIDDEN const struct wi_hooks wi_hooks;
 
 #endif

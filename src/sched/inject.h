@@ -15,7 +15,7 @@ struct wi_inject {
     _Atomic uint32_t count;            /* [stores: lock; loads: all] */
 };
 
-extern struct wi_inject wi_inject, wi_blockers;
+extern WI_HIDDEN struct wi_inject wi_inject, wi_blockers;
 
 /* All may be called from any thread. A push is a full barrier before what the caller loads next. */
 void wi_inject_push(struct wi_inject *queue, struct wi_goroutine *g);

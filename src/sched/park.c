@@ -132,7 +132,7 @@ bool wi_run(struct wi_thread *t, struct wi_goroutine *g)
     if (WI_UNLIKELY(t->exceptions != NULL))
         wi_swap_exceptions(t, NULL, g);
     wi_goroutine_set_state(g, WI_RUNNING);
-    wi_sanitizer_before_switch(&t->side, &wi_load_relaxed(&g->stack)->side, false);
+    wi_sanitizer_before_switch(&t->side, wi_side_of(g), false);
     wi_switch(&t->sched_sp, sp);
     wi_arrived(&t->side);
     return true;
@@ -352,7 +352,7 @@ static inline __attribute__((always_inline)) void end(struct wi_thread *t, struc
         wi_swap_exceptions(t, NULL, next);
     if (next)
         wi_goroutine_set_state(next, WI_RUNNING);
-    wi_sanitizer_before_switch(&stack->side, next ? &wi_load_relaxed(&next->stack)->side : &t->side, true);
+    wi_sanitizer_before_switch(&stack->side, next ? wi_side_of(next) : &t->side, true);
     void *unused;
     wi_switch(&unused, next ? sp : t->sched_sp);
     __builtin_unreachable();
@@ -362,7 +362,7 @@ void wi_goroutine_main(void *unused)
 {
     (void)unused;
     struct wi_thread *t = wi_self();
-    wi_arrived(&wi_load_relaxed(&t->current->stack)->side);
+    wi_arrived(wi_side_of(t->current));
     wi_commit_left(t);
     for (;;) {
         t = wi_self();

@@ -52,7 +52,7 @@ struct wi_sched {
     struct wi_goroutine *starved; /* [starved_lock] fresh goroutines for which no stack could be had */
     _Atomic uint32_t n_starved;   /* [stores: starved_lock] */
 };
-extern struct wi_sched wi_sched;
+extern WI_HIDDEN struct wi_sched wi_sched;
 
 enum wi_started { WI_STOPPED, WI_STARTED };
 
@@ -88,14 +88,19 @@ void wi_goroutine_main(void *unused);
 bool wi_run(struct wi_thread *t, struct wi_goroutine *g);
 /* Carries out the commit step of whoever was left. */
 void wi_commit(struct wi_thread *t);
+static inline void wi_wait_on_since(struct wi_goroutine *g, const struct wi_wait_kind *kind, const void *object,
+                                    int64_t since_ns)
+{
+    g->run.kind = kind;
+    g->run.object = object;
+    g->run.since_ns = since_ns;
+}
 /* Publishes a wait: kind and object for reports. */
 static inline void wi_wait_on(struct wi_thread *t, struct wi_goroutine *g, const struct wi_wait_kind *kind,
                               const void *object)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    g->run.kind = kind;
-    g->run.object = object;
-    g->run.since_ns = WI_LIKELY(w != NULL) ? wi_load_relaxed(&w->now_ns) : wi_os_now_ns();
+    wi_wait_on_since(g, kind, object, WI_LIKELY(w != NULL) ? wi_load_relaxed(&w->now_ns) : wi_os_now_ns());
 }
 
 /* ---- idle.c ---- */

@@ -68,7 +68,7 @@ struct wi_thread {
 
 enum wi_wake { WI_WAKE_NONE, WI_WAKE_SENT, WI_WAKE_ASLEEP, WI_WAKE_POLLS /* asleep in the poller, not on the futex */ };
 
-extern struct wi_slab wi_threads;
+extern WI_HIDDEN struct wi_slab wi_threads;
 
 /* The calling thread's record, NULL when weft does not know it yet. This is the only thread-local variable and the only way
    to it: an assembly read, because a compiler may keep the address of a thread-local, or a value read through it, across a

@@ -13,7 +13,7 @@
 struct wi_guard {
     _Alignas(WI_CACHE_LINE) struct wi_lock lock;
 };
-extern struct wi_guard wi_guards[WI_GUARDS];
+extern WI_HIDDEN struct wi_guard wi_guards[WI_GUARDS];
 
 static inline struct wi_lock *wi_guard_of(const void *object)
 {

@@ -23,6 +23,6 @@ static inline uint32_t wi_holder_thread(pid_t tid)
 }
 
 /* The object is the Mutex, or NULL for the moment between the handover and the waiter's start. */
-extern const struct wi_wait_kind wi_waits_for_mutex;
+extern WI_HIDDEN const struct wi_wait_kind wi_waits_for_mutex;
 
 #endif

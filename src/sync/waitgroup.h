@@ -25,6 +25,6 @@ static inline void wi_wg_wait_in(const struct wi_wait_kind *kind, wi_commit_fn c
     wi_leave(wi_self());
 }
 
-extern const struct wi_wait_kind wi_waits_for_group;
+extern WI_HIDDEN const struct wi_wait_kind wi_waits_for_group;
 
 #endif
