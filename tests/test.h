@@ -44,6 +44,12 @@
 #define TEST_ASAN 0
 #endif
 
+/* 1 when the tests are run by qemu-user. A child that it forks from a program with several threads is ended by an assertion
+   of its own (qemu_plugin_vcpu_init_hook, in 7.2) when it starts a thread: it keeps its list of the parent's threads. */
+#ifndef TEST_EMULATED
+#define TEST_EMULATED 0
+#endif
+
 #define TEST_UNUSED_ __attribute__((unused))
 
 typedef struct test_case {

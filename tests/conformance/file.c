@@ -640,7 +640,7 @@ TEST(again_after_shutdown)
     }
 }
 
-#if !TEST_ASAN && (!TEST_TSAN || defined(__clang__)) /* see foreign/fork.c */
+#if !TEST_EMULATED && !TEST_ASAN && (!TEST_TSAN || defined(__clang__)) /* see foreign/fork.c and test.h */
 TEST(a_forked_child_begins_anew)
 {
     CHECK_EQ(weft_run(use_files), 50);

@@ -1,9 +1,10 @@
 /* net_close.c — closing, wholly and half: what Go's net tests check of it (net_test.go, conn_test.go), and that who waits
    for a descriptor that is closed is told, and never meets the next one with its number. */
-#define _GNU_SOURCE 1 /* pipe2 */
+#define _GNU_SOURCE 1 /* pipe2, pwritev2 */
 #include "sockets.h"
 
 #include <pthread.h>
+#include <sys/uio.h>
 
 static const char *const networks[] = {"tcp4", "unix", "tcp6"};
 
@@ -193,21 +194,38 @@ static void do_wait(int wait, int fd, int *ended)
     __atomic_fetch_add(ended, 1, __ATOMIC_RELAXED);
 }
 
+/* Whether one write to a pipe can be told not to wait: not on Linux 6.1 yet, nor under qemu-user. */
+static bool pipes_know_nowait(void)
+{
+    int ends[2];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    ssize_t n = pwritev2(ends[1], &(struct iovec){"x", 1}, 1, -1, RWF_NOWAIT);
+    close(ends[0]);
+    close(ends[1]);
+    return n == 1;
+}
+
+/* Without that, of two who see the same room in a blocking pipe one blocks in the kernel, and the close waits for it (see
+   src/io/rw.c): then only one may wait. */
+static int n_waiters(int wait)
+{
+    return waits[wait].writes && waits[wait].descriptor == PIPE && !pipes_know_nowait() ? 1 : 5;
+}
+
 TEST_BOTH(CloseEndsWaits)
 {
-    enum { WAITERS = 5 };
     uint64_t random = test_random();
     for (int times = test_scale(30); times > 0; times--)
         for (int wait = 0; wait < WAITS; wait++) {
-            int ends[2], ended = 0;
+            int ends[2], ended = 0, n = n_waiters(wait);
             weft_waitgroup wg = {0};
             make_ends(wait, ends);
-            for (int i = 0; i < WAITERS; i++)
+            for (int i = 0; i < n; i++)
                 weft_wg_go(&wg, do_wait, wait, ends[0], &ended);
             pause_randomly(&random, 500);
             shut(ends[0]);
             weft_wg_wait(&wg);
-            CHECK_EQ(ended, WAITERS);
+            CHECK_EQ(ended, n);
             CHECK_EQ(waits[wait].wait(ends[0]), -EBADF);
             CHECK_EQ(weft_close_fd(ends[0]), -EBADF);
             if (ends[1] >= 0)

@@ -139,6 +139,7 @@ TEST(no_permission)
     snprintf(path, sizeof path, "%s/a", root);
     CHECK_EQ(chmod(root, 0755), 0);
     CHECK_EQ(chmod(path, 0), 0);
+    CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0); /* a child of one thread */
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
