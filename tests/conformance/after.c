@@ -50,11 +50,11 @@ TEST_BOTH(AfterFuncStarvation)
     _Atomic bool stop = false;
     int_chan a = weft_chan_make(int, 1), b = weft_chan_make(int, 1);
     weft_waitgroup wg = {0};
+    CHECK_EQ(weft_send(a, 0), 0);
     weft_wg_go(&wg, ping_pong, &stop, a, b);
     weft_wg_go(&wg, ping_pong, &stop, b, a);
     int64_t start_ns = clock_ns();
     weft_timer *timer = weft_after_func(WEFT_MS, set, &stop);
-    CHECK_EQ(weft_send(a, 0), 0);
     weft_wg_wait(&wg);
     CHECK(clock_ns() - start_ns >= WEFT_MS);
     CHECK(clock_ns() - start_ns < LATE);
