@@ -2,6 +2,7 @@
 PRESET ?= $(if $(shell command -v gcc 2>/dev/null),release,release-clang)
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
+TESTS  ?= $(shell expr 2 '*' $(JOBS)) # at a time: they sleep about half of their time
 BUILD   = build/$(PRESET)
 # CMake takes a generator only for a new build directory.
 GENERATOR = $(if $(wildcard $(BUILD)/CMakeCache.txt),,$(if $(shell command -v ninja 2>/dev/null),-G Ninja))
@@ -24,7 +25,7 @@ demo: setup
 
 test: setup
 	@$(MAKE) --no-print-directory build
-	ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
+	ctest --test-dir $(BUILD) --output-on-failure --parallel $(TESTS)
 
 # One line per number.
 bench: setup

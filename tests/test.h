@@ -14,6 +14,7 @@
 #ifndef WEFT_TEST_H
 #define WEFT_TEST_H
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -116,6 +117,17 @@ test_fail_equal_(const char *file, int line, const char *text, long long a, long
             test_fail_equal_(__FILE__, __LINE__, #a " == " #b, test_a_, test_b_);                                           \
     } while (0)
 
+/* A descriptor that weft has not seen yet, at a number that nothing else gets, because the kernel gives the lowest that is free; also weft's own
+   threads open files now and then. For looks at it after its close. */
+static TEST_UNUSED_ int test_lift(int fd)
+{
+    int high = fcntl(fd, F_DUPFD, 600);
+    CHECK(high >= 600);
+    CHECK_EQ(fcntl(high, F_SETFD, fcntl(fd, F_GETFD)), 0);
+    close(fd);
+    return high;
+}
+
 /* ---- random numbers ---- */
 
 /* The next number of the stream that *state is the place in; any start is good. For one goroutine or thread. */
@@ -160,6 +172,14 @@ static TEST_UNUSED_ int test_scale(int n)
     if (test_on_valgrind())
         scaled /= 40;
     return scaled < 1 ? 1 : scaled > INT32_MAX ? INT32_MAX : (int)scaled;
+}
+
+/* Of many similar cases every how-manyth to try: all of them, unless the scale is small. */
+static TEST_UNUSED_ int test_stride(void)
+{
+    const char *text = getenv("WEFT_TEST_SCALE");
+    int scale = text && *text ? atoi(text) : 100;
+    return scale >= 25 ? 1 : scale >= 15 ? 2 : 4;
 }
 
 /* ---- the program ---- */

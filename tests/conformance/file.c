@@ -38,6 +38,15 @@ static int make_file(int flags)
     return fd;
 }
 
+/* The same at a number that nothing else gets; also weft's own threads open files. For looks at it after its close. */
+static int lift(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 600);
+    CHECK(high >= 600);
+    CHECK_EQ(weft_close_fd(fd), 0);
+    return high;
+}
+
 /* What is read next is read from the disk, where the kernel can be made to. */
 static void evict(int fd)
 {
@@ -290,7 +299,7 @@ TEST_BOTH(nonblocking_and_synchronous)
 TEST_BOTH(errors_of_transfers)
 {
     char text[16] = "0123456789abcde";
-    int ends[2], fd = make_file(0);
+    int ends[2], fd = lift(make_file(0));
     CHECK_EQ(weft_pwrite(fd, text, sizeof text, 0), (ssize_t)sizeof text);
     CHECK_EQ(weft_pread(fd, text, 1, -1), -EINVAL);
     CHECK_EQ(weft_pwrite(fd, text, 1, -1), -EINVAL);
@@ -415,7 +424,7 @@ static void read_until_closed(int fd, atomic_int *reads, atomic_bool *closing)
     }
 }
 
-/* A close lets what is under way end. The number is one that nothing else gets after it: weft's own threads open files, too. */
+/* A close lets what is under way end. */
 TEST_BOTH(close_under_way)
 {
     static char text[100 * BLOCK];
@@ -424,9 +433,7 @@ TEST_BOTH(close_under_way)
         atomic_int reads = 0;
         atomic_bool closing = false;
         weft_waitgroup wg = {0};
-        int low = make_file(0), fd = fcntl(low, F_DUPFD_CLOEXEC, 600);
-        CHECK(fd >= 600);
-        CHECK_EQ(weft_close_fd(low), 0);
+        int fd = lift(make_file(0));
         pwrite_all(fd, text, sizeof text, 0);
         evict(fd);
         for (int i = 0; i < 8; i++)

@@ -118,6 +118,7 @@ TEST_BOTH(bad_descriptors_give_EBADF)
     CHECK_EQ(weft_wait_fd(1 << 23, POLLIN), -EBADF);
     int fds[2];
     make_pipe(fds, 0);
+    fds[0] = test_lift(fds[0]);
     close_both(fds);
     CHECK_EQ(weft_read(fds[0], &byte, 1), -EBADF);
     CHECK_EQ(weft_close_fd(fds[0]), -EBADF);
@@ -206,6 +207,7 @@ TEST_BOTH(close_ends_all_readers)
     int fds[2];
     weft_waitgroup wg = {0};
     make_pair(fds, SOCK_STREAM);
+    fds[0] = test_lift(fds[0]);
     weft_wg_add(&wg, 5);
     for (int i = 0; i < 5; i++)
         weft_go(expect, fds[0], (ssize_t)-EBADF, &wg);

@@ -306,6 +306,13 @@ static bool run_plan(void (*scenario)(void), char *environment, bool may_die, co
     return atomic_load(&plan->hit);
 }
 
+/* Which call is to fail after the n-th: the next, or by strides when the scale is small. */
+static int next_call(int n)
+{
+    int stride = test_stride();
+    return n == 1 ? 2 + (int)(test_random() % (unsigned)stride) : n + stride;
+}
+
 /* How many failures were hit in all. */
 static int fail_every(enum kind kind, int error, char *environment, bool may_die)
 {
@@ -321,7 +328,7 @@ static int fail_every(enum kind kind, int error, char *environment, bool may_die
     for (int s = 0; s < 4; s++)
         for (int sticky = 0; sticky < 2; sticky++) {
             int hits = 0, misses = 0;
-            for (int n = 1; misses < 2; n++) { /* how many calls there are differs a little from run to run */
+            for (int n = 1; misses < 2; n = next_call(n)) { /* how many calls there are differs a little from run to run */
                 CHECK(n < 5000);
                 plan->kind = kind;
                 plan->error = error;

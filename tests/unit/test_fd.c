@@ -18,6 +18,7 @@ TEST_GO(a_use_keeps_the_number_taken)
     for (int i = 0; i < test_scale(500); i++) {
         int fds[2], error, result = 1;
         CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        fds[0] = test_lift(fds[0]);
         struct wi_fd *f = wi_fd_begin(fds[0], &error);
         CHECK(f != NULL);
         weft_waitgroup wg = {0};
