@@ -207,7 +207,7 @@ static void check_fair(const long long *count, int n, long long trials)
 
 TEST_BOTH(fair_among_ready_cases)
 {
-    long long trials = 1000 + test_scale(8000);
+    long long trials = 200 + test_scale(9000);
     for (int n = 2; n <= MOST; n++) {
         for (int kind = 0; kind < 4; kind++) { /* closed to receive, room to send, one channel n times; tried */
             weft_case cases[MOST];

@@ -353,7 +353,7 @@ static void check_deep(const char *root, int levels)
 TEST_BOTH(deep)
 {
     char root[256];
-    int levels = test_scale(3000);
+    int levels = test_scale(2100);
     struct rlimit before, few;
     make_root(root);
     make_deep(root, levels);
