@@ -60,18 +60,25 @@ struct closer {
     bool done;
 };
 
+/* What the second line of a side has, so that it need not be looked at when it has nothing. */
+enum rare { HAS_DEADLINE = 1, HAS_QUEUE = 2 /* or had, until some of it gave up */ };
+
+/* What a wait and its end touch when a side has one waiter, whose wait nothing else ends, lies in the first line: neither
+   the second nor anything on the waiter's stack, which is a page that the processor has forgotten, is looked at then. */
 struct wi_fd {
     _Alignas(WI_CACHE_LINE) _Atomic uint64_t state; /* [atomic] see above */
     _Atomic uint32_t events[2];                     /* [stores: lock] edges, by side */
     _Atomic uint32_t drained[2];                    /* [atomic] the edge after which nothing was left */
-    _Atomic uint8_t kind;                           /* [atomic] enum wi_fd_kind */
-    _Atomic bool watched;                           /* [stores: lock] the poller reports its edges */
-    _Atomic bool hung_up;                           /* [atomic] an edge said more than "data" */
-    _Atomic uint32_t either; /* [atomic] waiters of the reading side that want the writing side's edges too */
+    _Atomic(struct wi_goroutine *) lone[2]; /* [stores: lock] by side: one in an exclusive wait, before the queue; or NULL */
     struct wi_lock lock;
-    _Atomic int64_t deadline_ns[2]; /* [stores: lock] by side; 0: none */
+    _Atomic uint32_t either; /* [atomic] waiters of the reading side that want the writing side's edges too */
+    _Atomic uint8_t kind;    /* [atomic] enum wi_fd_kind */
+    _Atomic bool watched;    /* [stores: lock] the poller reports its edges */
+    _Atomic bool hung_up;    /* [atomic] an edge said more than "data" */
+    _Atomic uint8_t rare[2]; /* [stores: lock] enum rare, by side: what the second line has */
 
     _Alignas(WI_CACHE_LINE) struct wi_link waiters[2]; /* [lock] queues of struct wi_queued, by side */
+    _Atomic int64_t deadline_ns[2];                    /* [stores: lock] by side; 0: none */
     struct closer *closer;                             /* [lock] */
 };
 _Static_assert(sizeof(struct wi_fd) == 2 * WI_CACHE_LINE, "a descriptor's record is two cache lines");
@@ -182,14 +189,36 @@ struct wi_fd *wi_fd_begin_again(int fd, uint64_t generation, int *error)
     return NULL;
 }
 
+/* ---- the second line ---- */
+
+static inline void note_rare(struct wi_fd *f, enum wi_side side, enum rare what, bool has)
+{
+    unsigned rare = wi_load_relaxed(&f->rare[side]);
+    wi_store_relaxed(&f->rare[side], (uint8_t)(has ? rare | what : rare & ~(unsigned)what));
+}
+
+static void set_deadline(struct wi_fd *f, enum wi_side side, int64_t deadline_ns)
+{
+    wi_store_relaxed(&f->deadline_ns[side], deadline_ns);
+    note_rare(f, side, HAS_DEADLINE, deadline_ns != 0);
+}
+
+/* Without the lock: what it was a moment ago. */
+static inline int64_t deadline_of(struct wi_fd *f, enum wi_side side)
+{
+    return WI_LIKELY(!(wi_load_relaxed(&f->rare[side]) & HAS_DEADLINE)) ? 0 : wi_load_relaxed(&f->deadline_ns[side]);
+}
+
+/* ---- generations ---- */
+
 /* What the number's next descriptor begins with. The lock is held, or nobody else is about. */
 static void make_fresh(struct wi_fd *f, enum wi_fd_kind kind)
 {
     wi_store_relaxed(&f->kind, (uint8_t)kind);
     wi_store_relaxed(&f->watched, false);
     wi_store_relaxed(&f->hung_up, false);
-    wi_store_relaxed(&f->deadline_ns[WI_READS], 0);
-    wi_store_relaxed(&f->deadline_ns[WI_WRITES], 0);
+    set_deadline(f, WI_READS, 0);
+    set_deadline(f, WI_WRITES, 0);
 }
 
 /* The record is for the number's next descriptor. The lock is held. */
@@ -274,14 +303,40 @@ wi_fd_kind(struct wi_fd *f, int fd)
 
 /* ---- waking ---- */
 
-/* Ends the waits of a side, inside weft. */
+/* Who waited for a side: claimed, to be completed after the lock was unlocked. */
+struct ended {
+    struct wi_goroutine *lone;
+    struct wi_queued *list;
+};
+
+static inline bool is_waited_for(struct wi_fd *f, enum wi_side side)
+{
+    return wi_load_relaxed(&f->lone[side]) || (wi_load_relaxed(&f->rare[side]) & HAS_QUEUE);
+}
+
+/* Counts an edge, and takes the waiters off. The lock is held. */
+static inline struct ended edge(struct wi_fd *f, enum wi_side side)
+{
+    struct ended ended = {.lone = wi_load_relaxed(&f->lone[side])};
+    wi_store_release(&f->events[side], wi_load_relaxed(&f->events[side]) + 1); /* pairs with the acquire in do_until */
+    if (ended.lone)
+        wi_store_relaxed(&f->lone[side], NULL);
+    if (WI_UNLIKELY(wi_load_relaxed(&f->rare[side]) & HAS_QUEUE)) {
+        ended.list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
+        note_rare(f, side, HAS_QUEUE, false);
+    }
+    return ended;
+}
+
+/* Ends the waits of a side, inside weft. Who is about to wait looks again too. */
 static void wake_side(struct wi_thread *t, struct wi_fd *f, enum wi_side side)
 {
     wi_lock(&f->lock);
-    wi_bump(&f->events[side], 1); /* who is about to wait looks again too */
-    struct wi_queued *list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
+    struct ended ended = edge(f, side);
     wi_unlock(&f->lock);
-    wi_queue_complete(t, list);
+    if (ended.lone)
+        wi_ready(t, ended.lone);
+    wi_queue_complete(t, ended.list);
 }
 
 void wi_fd_wake(struct wi_fd *f, bool reads, bool writes)
@@ -296,48 +351,46 @@ void wi_fd_wake(struct wi_fd *f, bool reads, bool writes)
     wi_leave(t);
 }
 
-static void edge(struct wi_fd *f, enum wi_side side, struct wi_queued **list)
-{
-    wi_store_release(&f->events[side], wi_load_relaxed(&f->events[side]) + 1); /* pairs with the acquire in wi_fd_do */
-    if (WI_LIKELY(wi_queue_used(&f->waiters[side])))
-        *list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
-}
-
 void wi_fd_prefetch(uint64_t key)
 {
     int error;
-    const char *f = (const char *)record_of((int)(uint32_t)key, &error);
-    __builtin_prefetch(f);
-    __builtin_prefetch(f + WI_CACHE_LINE);
+    __builtin_prefetch(record_of((int)(uint32_t)key, &error), 1);
 }
 
 void wi_fd_prefetch_waiter(uint64_t key)
 {
     int error;
     struct wi_fd *f = record_of((int)(uint32_t)key, &error);
-    __builtin_prefetch(wi_queue_first(&f->waiters[WI_READS]), 1); /* a guess, before the lock */
+    __builtin_prefetch(wi_load_relaxed(&f->lone[WI_READS]), 1); /* a guess, before the lock */
+}
+
+static void complete(struct wi_polled *polled, struct ended ended)
+{
+    if (WI_LIKELY(ended.lone != NULL))
+        wi_poller_complete(polled, ended.lone, 0);
+    for (struct wi_queued *w = ended.list, *next; w; w = next) {
+        next = w->then;
+        wi_poller_complete(polled, w->g, w->ticket);
+    }
 }
 
 void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled)
 {
     int error;
     struct wi_fd *f = record_of((int)(uint32_t)key, &error);
-    struct wi_queued *lists[2] = {NULL, NULL};
+    struct ended reads = {0}, writes = {0};
     wi_lock(&f->lock);
     if (((wi_load_relaxed(&f->state) ^ key) >> GENERATION_SHIFT & GENERATION_MASK) == 0) {
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
             wi_store_relaxed(&f->hung_up, true);
         if ((events & ~(uint32_t)EPOLLOUT) || wi_load_relaxed(&f->either))
-            edge(f, WI_READS, &lists[WI_READS]);
+            reads = edge(f, WI_READS);
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-            edge(f, WI_WRITES, &lists[WI_WRITES]);
+            writes = edge(f, WI_WRITES);
     }
     wi_unlock(&f->lock);
-    for (int side = 0; side < 2; side++)
-        for (struct wi_queued *w = lists[side], *next; w; w = next) {
-            next = w->then;
-            wi_poller_complete(polled, w->g, w->ticket);
-        }
+    complete(polled, reads);
+    complete(polled, writes);
 }
 
 /* ---- waiting ---- */
@@ -365,6 +418,14 @@ static inline bool is_past(int64_t deadline_ns)
     return WI_UNLIKELY(deadline_ns != 0) && deadline_ns <= wi_os_now_ns();
 }
 
+/* The lock is held. */
+static void enqueue(struct wi_fd *f, enum wi_side side, struct wi_queued *w, struct wi_goroutine *g, uint64_t ticket)
+{
+    *w = (struct wi_queued){.g = g, .ticket = ticket};
+    wi_queue_push(&f->waiters[side], w);
+    note_rare(f, side, HAS_QUEUE, true);
+}
+
 /* Parks until there is an edge after number e, or something else to look at, until_ns among them (0: never): 0. Else why
    there is no point in waiting. */
 static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e, int64_t until_ns)
@@ -373,12 +434,12 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e,
     if (!t)
         return -EDEADLK;
     struct wi_goroutine *g = wi_waiting(t);
-    struct wi_queued w = {.g = g};
+    struct wi_queued w;
     int result = 0;
     if (wi_waits_as_thread(t))
         wi_guard_poller();
     wi_lock(&f->lock);
-    int64_t deadline_ns = wi_load_relaxed(&f->deadline_ns[side]);
+    int64_t deadline_ns = deadline_of(f, side);
     if (wi_load_relaxed(&f->state) & CLOSING)
         result = -EBADF;
     else if (is_past(deadline_ns))
@@ -393,22 +454,26 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e,
     const struct wi_wait_kind *kind = side == WI_READS ? &waits_to_read : &waits_to_write;
     const void *object = (const void *)(intptr_t)fd;
     if (WI_LIKELY(!deadline_ns && !wi_cancel_of(g))) {
-        wi_queue_push(&f->waiters[side], &w);
+        if (WI_LIKELY(!is_waited_for(f, side)))
+            wi_store_relaxed(&f->lone[side], g);
+        else
+            enqueue(f, side, &w, g, 0);
         wi_wait_on(t, g, kind, object);
         wi_park(t, wi_wait_commit_unlock, &f->lock);
         wi_leave(wi_self());
         return 0;
     }
-    if (!wi_wait_begin(g, &w.ticket)) {
+    uint64_t ticket;
+    if (!wi_wait_begin(g, &ticket)) {
         wi_unlock(&f->lock);
-        result = wi_wait_refused(t, g, w.ticket);
+        result = wi_wait_refused(t, g, ticket);
         wi_leave(wi_self());
         return result;
     }
-    wi_queue_push(&f->waiters[side], &w);
+    enqueue(f, side, &w, g, ticket);
     wi_wait_on(t, g, kind, object);
     wi_unlock(&f->lock);
-    uint64_t by = wi_wait_shared(t, g, w.ticket, deadline_ns ? deadline_ns : INT64_MAX);
+    uint64_t by = wi_wait_shared(t, g, ticket, deadline_ns ? deadline_ns : INT64_MAX);
     if (by) {
         wi_lock(&f->lock);
         if (wi_queue_has(&w))
@@ -464,7 +529,7 @@ do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void
     for (bool waited = false;; waited = true) {
         if (WI_UNLIKELY(wi_load_relaxed(&f->state) & CLOSING)) /* for operations of several attempts, that may never wait */
             return -EBADF;
-        if (is_past(wi_load_relaxed(&f->deadline_ns[side])))
+        if (is_past(deadline_of(f, side)))
             return -ETIMEDOUT;
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
         bool attempts = whole == WI_FD_APART || !wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side]);
@@ -595,8 +660,8 @@ int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns)
         if (!(events & (side == WI_READS ? POLLIN : POLLOUT)))
             continue;
         wi_lock(&f->lock);
-        bool waited_for = wi_queue_used(&f->waiters[side]);
-        wi_store_relaxed(&f->deadline_ns[side], kept_ns);
+        bool waited_for = is_waited_for(f, (enum wi_side)side);
+        set_deadline(f, (enum wi_side)side, kept_ns);
         wi_unlock(&f->lock);
         if (waited_for)
             wake_side(t, f, (enum wi_side)side);
@@ -641,7 +706,7 @@ int wi_fd_wait_until(int fd, int events, int64_t until_ns)
                 wi_attend();
             break;
         }
-        if (is_past(wi_load_relaxed(&f->deadline_ns[side]))) {
+        if (is_past(deadline_of(f, side))) {
             result = -ETIMEDOUT;
             break;
         }

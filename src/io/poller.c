@@ -19,8 +19,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define EVENTS 64 /* at a look: they shall fit into the run queue, and be seen to before the next look */
-#define AHEAD 4
+#define EVENTS 32 /* at a look: they shall fit into the run queue, and be seen to before the next look */
 
 static struct {
     struct wi_lock lock;
@@ -84,45 +83,21 @@ int wi_poller_add(int fd, uint32_t events, struct wi_source *source)
     return wi_os_epoll_add(epoll, fd, events | EPOLLET, (uint64_t)(uintptr_t)source);
 }
 
-static void complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket)
+void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket)
 {
     wi_perturb();
     if (!wi_wait_done(g, ticket))
         return;
-    wi_prefetch_stack(g);
     *polled->end = g;
     polled->end = &g->next;
 }
 
-void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket)
-{
-    unsigned at = polled->n++ % WI_POLLED_LATE;
-    __builtin_prefetch(g, 1);
-    if (polled->late[at].g)
-        complete(polled, polled->late[at].g, polled->late[at].ticket);
-    polled->late[at].g = g;
-    polled->late[at].ticket = ticket;
-}
-
 struct wi_goroutine *wi_poller_finish(struct wi_polled *polled)
 {
-    for (unsigned i = 0; i < WI_POLLED_LATE; i++) {
-        unsigned at = polled->n++ % WI_POLLED_LATE;
-        if (polled->late[at].g)
-            complete(polled, polled->late[at].g, polled->late[at].ticket);
-    }
     *polled->end = NULL;
+    for (struct wi_goroutine *g = polled->first; g; g = g->next)
+        wi_prefetch_stack(g);
     return polled->first;
-}
-
-/* Memory is slow: records are fetched 2 * AHEAD events before they are looked at, and who waits there AHEAD events
-   before. */
-static void fetch(const struct epoll_event *events, int n, int at)
-{
-    if (at + 2 * AHEAD < n && (events[at + 2 * AHEAD].data.u64 & WI_FD_KEY))
-        wi_fd_prefetch(events[at + 2 * AHEAD].data.u64);
-    if (at >= -AHEAD && at + AHEAD < n && (events[at + AHEAD].data.u64 & WI_FD_KEY))
-        wi_fd_prefetch_waiter(events[at + AHEAD].data.u64);
 }
 
 struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
@@ -134,11 +109,16 @@ struct wi_goroutine *wi_poller_poll(int64_t deadline_ns)
         wi_fatal("the descriptor that weft polls with was closed by the program");
     struct wi_polled polled = {.end = &polled.first};
     bool misdirected = false;
-    for (int i = -2 * AHEAD; i < 0; i++)
-        fetch(events, n, i);
+    /* Memory is slow, and a stack's page is one that the processor has forgotten: each step is taken for all before the
+       next (wi_poller_finish is the last), so that what it fetches for one comes while it goes on with the others. */
+    for (int i = 0; i < n; i++)
+        if (events[i].data.u64 & WI_FD_KEY)
+            wi_fd_prefetch(events[i].data.u64);
+    for (int i = 0; i < n; i++)
+        if (events[i].data.u64 & WI_FD_KEY)
+            wi_fd_prefetch_waiter(events[i].data.u64);
     for (int i = 0; i < n; i++) {
         uint64_t key = events[i].data.u64;
-        fetch(events, n, i);
         if (key & WI_FD_KEY) {
             wi_fd_event(key, events[i].events, &polled);
         } else if (key) {

@@ -5,16 +5,9 @@
 
 #include "sched/waiter.h"
 
-/* What a look has completed so far: goroutines at rest, to be queued by who looked. The last few are kept back while
-   their records are fetched. Begins as {.end = &polled.first}. */
-#define WI_POLLED_LATE 4U
+/* What a look has completed so far: goroutines at rest, to be queued by who looked. Begins as {.end = &polled.first}. */
 struct wi_polled {
     struct wi_goroutine *first, **end;
-    struct {
-        struct wi_goroutine *g;
-        uint64_t ticket;
-    } late[WI_POLLED_LATE];
-    unsigned n;
 };
 
 /* Something to be watched that is not a descriptor of the program, such as a ring of io_uring. Lives while it is watched. */
@@ -28,7 +21,7 @@ int wi_poller_add(int fd, uint32_t events, struct wi_source *source);
 /* For wi_source.ready: the caller has claimed the wait `ticket` of g (wi_wait_claim; 0: an exclusive one): ends it.
    Nothing of the waiter may be touched after. */
 void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64_t ticket);
-/* Ends what was kept back. Who is ready, linked by next. */
+/* Who is ready, linked by next. */
 struct wi_goroutine *wi_poller_finish(struct wi_polled *polled);
 
 /* For descriptors, see fd.c: events come to wi_fd_event with this key, which has WI_FD_KEY. Errors as above; -EPERM:

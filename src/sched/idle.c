@@ -18,7 +18,8 @@
 #include "sched/enter.h"
 #include "sched/hooks.h"
 
-#define SPIN_NS 20000      /* about what it costs to sleep and be woken */
+#define SPIN_NS 20000 /* about what it costs to sleep and be woken */
+#define POLL_LATE_NS (10 * WI_POLL_NS)
 #define STEAL_USER_NS 3000 /* a worker whose thread has been outside weft for that long is taken */
 
 /* ---- timers: the earliest of all, and who watches ---- */
@@ -202,6 +203,16 @@ static bool spin(struct wi_thread *t)
 
 /* ---- looking ---- */
 
+/* What the poller brings is queued behind what waits already, and is out of the caches when its turn comes if that is much:
+   then it can wait as well in the kernel, for a while; and as long as the queue would overflow. */
+static bool may_poll(struct wi_worker *w)
+{
+    uint32_t waiting = wi_ring_length(&w->runq.woken);
+    if (WI_LIKELY(waiting < WI_RUNQ_LOOK))
+        return true;
+    return waiting < WI_RUNQ_SIZE / 2 && wi_os_now_ns() - wi_load_relaxed(&wi_sched.polled_ns) > POLL_LATE_NS;
+}
+
 static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *w)
 {
     uint32_t attention = wi_load_relaxed(&w->attention) ? wi_swap_acquire(&w->attention, 0) : 0;
@@ -222,7 +233,7 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     }
     if (w->look) {
         w->look = false;
-        if (wi_poll_is_due() && wi_ring_length(&w->runq.woken) < WI_RUNQ_SIZE / 2) /* or the queue would overflow */
+        if (wi_poll_is_due() && may_poll(w))
             poll_for(t);
         if ((g = take_injected(w, &wi_inject, WI_RUNQ_LOOK))) /* as many as run before the next look */
             return g;

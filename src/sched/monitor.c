@@ -1,7 +1,8 @@
 /* monitor.c — one thread that takes workers away from threads that are blocked in the kernel or hog the CPU, and watches
    what nobody else watches. It never owns a worker.
 
-   While goroutines run it looks every LOOK_NS, or every QUICK_NS when a thread looks blocked. A worker is taken when
+   While goroutines run it looks every LOOK_NS, or every QUICK_NS when a thread looks blocked, or every CALM_NS when it has
+   found no thread blocked or computing for CALM_LOOKS: a look costs up to 35 us of somebody's time. A worker is taken when
    something waits for it and its thread is outside weft and
      blocked   /proc says so in two looks in a row at the same epoch, or, where /proc is unreadable, the epoch has not
      moved for
@@ -20,6 +21,8 @@
 
 #define LOOK_NS INT64_C(1000000)
 #define QUICK_NS INT64_C(250000)
+#define CALM_NS INT64_C(2000000)
+#define CALM_LOOKS 100U
 #define SLICE_NS INT64_C(10000000)
 #define QUIET_LOOKS 50 /* looks without anything waiting before it sleeps for good; they get longer */
 #define HOGS_PER_PROC 8U
@@ -43,6 +46,7 @@ static struct {
     _Atomic uint32_t requests; /* bits for wi_hooks.requested */
     _Atomic int64_t trim_ns;   /* when to call wi_stack_trim; INT64_MAX: not */
     pthread_t handle;
+    unsigned calm_looks; /* [monitor] looks in a row that found no thread blocked or computing */
     struct watch *watches;
     bool limit_reported;
 } monitor;
@@ -168,12 +172,17 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
         int blocked = is_blocked(watch, thread);
         if (blocked < 0)
             blocked = now_ns - watch->epoch_since_ns >= SLICE_NS ? watch->blocked = true : 0;
+        if (blocked)
+            monitor.calm_looks = 0;
         if (blocked && watch->blocked && take(w, thread, WI_DETACHED_BLOCKED))
             return WAITS;
         watch->blocked = blocked != 0;
         if (blocked)
             return SOON;
     }
+    if (watch->tick_since_ns == now_ns && watch->turn_since_ns == now_ns)
+        return WAITS; /* it goes from one to the next */
+    monitor.calm_looks = 0;
     int64_t quantum_ns = SLICE_NS * (1 + (int64_t)wi_load_relaxed(&wi_sched.n_hogs));
     int64_t cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&thread->cpu_clock)) - watch->cpu_ns;
     if (cpu_ns >= quantum_ns) {
@@ -371,6 +380,7 @@ static void *monitor_main(void *unused)
         int64_t now_ns = wi_os_now_ns();
         if (now_ns >= wi_load_relaxed(&monitor.trim_ns))
             trim(now_ns);
+        monitor.calm_looks++;
         enum verdict verdict = look_around(now_ns);
         quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
         if (verdict == NOTHING_WAITS && all_idle() && now_ns - wi_load_relaxed(&wi_sched.came_ns) < RECENT_NS) {
@@ -383,6 +393,8 @@ static void *monitor_main(void *unused)
             continue;
         }
         int64_t pause_ns = verdict == SOON ? QUICK_NS : LOOK_NS * (1 + quiet_looks / 8);
+        if (pause_ns == LOOK_NS && monitor.calm_looks > CALM_LOOKS)
+            pause_ns = CALM_NS;
         monitor_sleep(now_ns + pause_ns, now_ns);
     }
     return NULL;
