@@ -3,8 +3,9 @@
      yield                  9.8 ns   spread 9.6..10.4   3.2 x bare switch   median of 7
 
    name, value, unit; the same as one JSON object with --json. Every program takes [n], --smoke (a tiny n, to see that it
-   runs) and --json. The bare switch is measured anew before every round, so that a ratio compares what the same machine did
-   at the same time. */
+   runs), --json, --rounds N, and --span MS: then each number is measured with as many operations as take about so long
+   instead of with n. Words are names, or their first parts up to a dot: only what they name is measured. The bare switch is
+   measured anew before every round, so that a ratio compares what the same machine did at the same time. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -29,27 +30,32 @@ static struct {
     long n;
     bool smoke, json;
     int rounds;
+    long span_ms; /* 0: rounds have n operations */
     char **words; /* the other arguments */
     int word_count;
 } bench;
 
-/* [n] --smoke --json, and words for programs that take some. */
+/* [n] --smoke --json --rounds N --span MS, and words. */
 static BENCH_UNUSED void bench_begin(int argc, char **argv, long n, long smoke_n)
 {
     const char *slash = strrchr(argv[0], '/');
     bench.program = slash ? slash + 1 : argv[0];
     bench.words = argv;
     bench.rounds = 7;
-    long given = 0;
+    long given = 0, rounds = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--smoke") == 0) {
             bench.smoke = true;
         } else if (strcmp(argv[i], "--json") == 0) {
             bench.json = true;
+        } else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
+            rounds = atol(argv[++i]);
+        } else if (strcmp(argv[i], "--span") == 0 && i + 1 < argc) {
+            bench.span_ms = atol(argv[++i]);
         } else if (isdigit((unsigned char)argv[i][0]) && atol(argv[i]) > 0) {
             given = atol(argv[i]);
         } else if (argv[i][0] == '-') {
-            fprintf(stderr, "usage: %s [n] [--smoke] [--json]\n", bench.program);
+            fprintf(stderr, "usage: %s [n] [--smoke] [--json] [--rounds N] [--span MS] [name ...]\n", bench.program);
             exit(2);
         } else {
             bench.words[bench.word_count++] = argv[i];
@@ -58,6 +64,19 @@ static BENCH_UNUSED void bench_begin(int argc, char **argv, long n, long smoke_n
     bench.n = given ? given : bench.smoke ? smoke_n : n;
     if (bench.smoke)
         bench.rounds = 3;
+    if (rounds > 0)
+        bench.rounds = rounds < BENCH_MAX_ROUNDS ? (int)rounds : BENCH_MAX_ROUNDS;
+}
+
+/* Whether the command line asks for this name, or for everything. */
+static BENCH_UNUSED bool bench_wanted(const char *name)
+{
+    for (int i = 0; i < bench.word_count; i++) {
+        size_t length = strlen(bench.words[i]);
+        if (strncmp(name, bench.words[i], length) == 0 && (name[length] == '\0' || name[length] == '.'))
+            return true;
+    }
+    return bench.word_count == 0;
 }
 
 /* Before the first call of weft. */
@@ -196,16 +215,49 @@ static BENCH_UNUSED void bench_print_value(const char *name, const char *unit, d
     bench_print(name, unit, &series, note);
 }
 
-/* Prints nanoseconds per operation: round does n of them and returns the nanoseconds that they took. */
+/* Warms up; how many operations a round has. */
+static BENCH_UNUSED long bench_count(int64_t (*round)(long n))
+{
+    if (bench.span_ms == 0) {
+        round(bench.n / 10 + 1);
+        return bench.n;
+    }
+    int64_t span = bench.span_ms * 1000000, took;
+    long n = 16;
+    while ((took = round(n)) < span / 4)
+        n *= 4;
+    n = (long)((double)n * (double)span / (double)took);
+    return n > 0 ? n : 1;
+}
+
+/* Nanoseconds per operation: round does n of them and returns the nanoseconds that they took. */
+static BENCH_UNUSED void bench_rounds(struct bench_series *series, int64_t (*round)(long n))
+{
+    long n = bench_count(round);
+    for (int i = 0; i < bench.rounds; i++) {
+        bench_add_switch(series);
+        bench_add(series, (double)round(n) / (double)n);
+    }
+}
+
+/* Measures and prints them, if that is wanted. */
 static BENCH_UNUSED void bench_each(const char *name, int64_t (*round)(long n))
 {
     struct bench_series series = {0};
-    round(bench.n / 10 + 1);
-    for (int i = 0; i < bench.rounds; i++) {
-        bench_add_switch(&series);
-        bench_add(&series, (double)round(bench.n) / (double)bench.n);
-    }
+    if (!bench_wanted(name))
+        return;
+    bench_rounds(&series, round);
     bench_print(name, "ns", &series, "");
+}
+
+/* Prints milliseconds: work returns the nanoseconds that it took. */
+static BENCH_UNUSED void bench_whole(const char *name, int64_t (*work)(void))
+{
+    struct bench_series series = {0};
+    work();
+    for (int i = 0; i < bench.rounds; i++)
+        bench_add(&series, (double)work() / 1e6);
+    bench_print(name, "ms", &series, "");
 }
 
 /* ---- processes of their own, for what can be measured once per process ---- */

@@ -4,6 +4,7 @@
                           cent of its progress alone; two workers, alternating windows of 2 s
      compute1 compute2    the same beside one and two that loop {30 ms of computing, yield}
      sleeper              one worker: lateness of 1 ms sleeps beside such a computing goroutine
+     endless              the same beside one that never yields
      pipes                1,000 goroutines in a blocking read on a pipe each; all are written to
      cpu400               400 goroutines that each compute for 50 ms of CPU time, against two pthreads that do 200 each
 
@@ -78,7 +79,7 @@ static void progress(const char *name, int hogs, bool blocks, int64_t ns)
     struct bench_series kept = {0};
     double per_second[BENCH_MAX_ROUNDS];
     weft_waitgroup counting = {0};
-    int rounds = bench.smoke ? 1 : 5;
+    int rounds = bench.smoke ? 1 : bench.rounds < 5 ? bench.rounds : 5;
     weft_wg_go(&counting, counter);
     for (int i = 0; i < rounds; i++) {
         weft_waitgroup wg = {0};
@@ -145,12 +146,19 @@ static void sleeper(void)
     }
 }
 
-static void sleeper_beside_hog(double *unused)
+static void endless(int64_t cpu_ns)
 {
-    (void)unused;
+    (void)cpu_ns;
+    while (!stop) {
+    }
+}
+
+static void beside(const char *name, void (*hog)(int64_t cpu_ns))
+{
+    static const char *const parts[] = {"p50", "p99", "max"};
     weft_waitgroup wg = {0};
     bench_procs("1");
-    weft_wg_go(&wg, computer, 30 * MS);
+    weft_wg_go(&wg, hog, 30 * MS);
     weft_wg_go(&wg, sleeper);
     raw_sleep(bench.smoke ? 500 * MS : 10 * bench.n / 2 * MS);
     stop = true;
@@ -158,11 +166,25 @@ static void sleeper_beside_hog(double *unused)
     if (sleeps == 0)
         bench_die("the sleeper never woke");
     qsort(late_ms, (size_t)sleeps, sizeof *late_ms, bench_compare);
-    char note[64];
-    snprintf(note, sizeof note, "late, of %d sleeps", sleeps);
-    bench_print_value("hogs.sleeper.p50", "ms", late_ms[sleeps / 2], note);
-    bench_print_value("hogs.sleeper.p99", "ms", late_ms[sleeps - 1 - sleeps / 100], note);
-    bench_print_value("hogs.sleeper.max", "ms", late_ms[sleeps - 1], note);
+    double values[] = {late_ms[sleeps / 2], late_ms[sleeps - 1 - sleeps / 100], late_ms[sleeps - 1]};
+    for (int i = 0; i < 3; i++) {
+        char line[64], note[64];
+        snprintf(line, sizeof line, "hogs.%s.%s", name, parts[i]);
+        snprintf(note, sizeof note, "late, of %d sleeps", sleeps);
+        bench_print_value(line, "ms", values[i], note);
+    }
+}
+
+static void sleeper_beside_hog(double *unused)
+{
+    (void)unused;
+    beside("sleeper", computer);
+}
+
+static void sleeper_beside_endless(double *unused)
+{
+    (void)unused;
+    beside("endless", endless);
 }
 
 /* ---- the number of threads, sampled ---- */
@@ -302,6 +324,7 @@ int main(int argc, char **argv)
         {"compute1", compute1},
         {"compute2", compute2},
         {"sleeper", sleeper_beside_hog},
+        {"endless", sleeper_beside_endless},
         {"pipes", pipes},
         {"cpu400", cpu400},
     };

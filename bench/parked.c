@@ -80,7 +80,9 @@ static void measure(const char *name, void (*how)(double *out), int numbers)
 {
     static const char *const parts[NUMBERS] = {"bytes", "create", "wake"}, *const units[NUMBERS] = {"B", "ns", "ns"};
     struct bench_series series[NUMBERS] = {0};
-    for (int round = 0; round < 3; round++) {
+    if (!bench_wanted(name))
+        return;
+    for (int round = 0; round < 3 && round < bench.rounds; round++) {
         double out[NUMBERS] = {0};
         bench_in_child(how, out, NUMBERS);
         for (int i = 0; i < NUMBERS; i++)

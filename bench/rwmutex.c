@@ -1,6 +1,6 @@
 /* rwmutex.c — read lock and unlock, write lock and unlock: alone; nine reads to one write by eight goroutines at once, on
    one worker and on two, with a little work inside; and reads only on two. Worker counts are a process's, so each has its
-   own. */
+   own. Last, the nine reads to one write without that work, on all workers. */
 #include "bench.h"
 
 enum { GOROUTINES = 8, INSIDE = 50 };
@@ -35,6 +35,33 @@ static long look(void)
     for (volatile int i = 0; i < INSIDE; i++) {
     }
     return value;
+}
+
+static void empty_reader(long n)
+{
+    long sum = 0;
+    for (long i = 1; i <= n; i++) {
+        if (i % 10 == 0) {
+            weft_wlock(&mutex);
+            counter++;
+            weft_wunlock(&mutex);
+        } else {
+            weft_rlock(&mutex);
+            sum += counter;
+            weft_runlock(&mutex);
+        }
+    }
+    seen += sum;
+}
+
+static int64_t read_mostly_empty(long n)
+{
+    weft_waitgroup wg = {0};
+    int64_t start = bench_now_ns();
+    for (int i = 0; i < GOROUTINES; i++)
+        weft_wg_go(&wg, empty_reader, n / GOROUTINES + 1);
+    weft_wg_wait(&wg);
+    return bench_now_ns() - start;
 }
 
 /* Every write_every-th time a write; 0: none. */
@@ -86,9 +113,9 @@ static int64_t (*round_to_measure)(long n);
 
 static int measure_rounds(double *out)
 {
-    round_to_measure(bench.n / 10 + 1);
-    for (int i = 0; i < bench.rounds; i++)
-        out[i] = (double)round_to_measure(bench.n) / (double)bench.n;
+    struct bench_series series = {0};
+    bench_rounds(&series, round_to_measure);
+    memcpy(out, series.values, (size_t)series.n * sizeof *out);
     return 0;
 }
 
@@ -101,6 +128,8 @@ static void print_with(const char *procs, const char *name, int64_t (*round)(lon
 {
     double numbers[BENCH_MAX_ROUNDS];
     struct bench_series series = {0};
+    if (!bench_wanted(name))
+        return;
     setenv("WEFT_PROCS", procs, 1);
     round_to_measure = round;
     for (int i = 0; i < bench.rounds; i++)
@@ -111,6 +140,12 @@ static void print_with(const char *procs, const char *name, int64_t (*round)(lon
     bench_print(name, "ns", &series, "");
 }
 
+static int app(void)
+{
+    bench_each("rwmutex.contended", read_mostly_empty);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     bench_begin(argc, argv, 2000000, 1000);
@@ -119,5 +154,5 @@ int main(int argc, char **argv)
     print_with("1", "rwmutex.mostly1", read_mostly);
     print_with("2", "rwmutex.mostly2", read_mostly);
     print_with("2", "rwmutex.readers2", read_only);
-    return 0;
+    return weft_run(app);
 }

@@ -33,6 +33,8 @@ static void report(const char *name, const char *part, const char *unit, double 
 
 static void measure(const char *name, int64_t shortest, int times)
 {
+    if (!bench_wanted(name))
+        return;
     weft_waitgroup wg = {0};
     long total = bench.n * times;
     late_us = calloc((size_t)total, sizeof *late_us);

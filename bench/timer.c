@@ -122,7 +122,8 @@ static int64_t call(long n)
 
 static int app(void)
 {
-    with_pending();
+    if (bench_wanted("timer.start_stop") || bench_wanted("timer.make_stop_free"))
+        with_pending();
     bench_each("timer.start_fire", fire);
     bench_each("timer.after_func", call);
     return 0;
