@@ -59,8 +59,8 @@ static int app(void)
         size_t capacity;
         int64_t (*round)(long n);
     } parts[] = {
-        {"buffered", 128, consume},     {"buffered.cap1", 1, consume},      {"buffered.cap4096", 4096, consume},
-        {"buffered.mpmc1", 1, by_many}, {"buffered.mpmc128", 128, by_many}, {"buffered.mpmc4096", 4096, by_many},
+        {"buffered.cap128", 128, consume}, {"buffered.cap1", 1, consume},      {"buffered.cap4096", 4096, consume},
+        {"buffered.mpmc1", 1, by_many},    {"buffered.mpmc128", 128, by_many}, {"buffered.mpmc4096", 4096, by_many},
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         items = weft_chan_make(long, parts[i].capacity);

@@ -97,10 +97,10 @@ static HARNESS_UNUSED int64_t timed(void (*round)(long n), long n)
 }
 
 /* Prints nanoseconds per operation; round does n of them. First more and more of them until they take a quarter of the span
-   of 200 ms: that is the warm-up. */
+   of 100 ms: that is the warm-up. */
 static HARNESS_UNUSED void each(const char *name, void (*round)(long n))
 {
-    const int64_t span = 200000000;
+    const int64_t span = 100000000;
     long n = given_n;
     if (n > 0) {
         timed(round, n / 10 + 1);

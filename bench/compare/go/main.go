@@ -71,7 +71,7 @@ func check(err error) {
 }
 
 // A measurement takes about so long.
-const span = 200 * time.Millisecond
+const span = 100 * time.Millisecond
 
 func report(name string, value float64, unit string) {
 	fmt.Printf("{\"name\": \"%s\", \"value\": %.5g, \"unit\": \"%s\"}\n", name, value, unit)

@@ -8,7 +8,7 @@ final class Harness {
     static final int MILLION = 1_000_000;
 
     /** A measurement takes about so long; the warm-up is longer than the others', for the compiler. */
-    static final long SPAN_NS = 200_000_000, WARM_UP_NS = 1_000_000_000;
+    static final long SPAN_NS = 100_000_000, WARM_UP_NS = 600_000_000;
 
     /** The number of operations that the command line asks for; 0: as many as take a span. */
     static int given;

@@ -20,7 +20,7 @@ pub fn report_never(name: &str, unit: &str) {
 }
 
 /// A measurement takes about so long.
-const SPAN: Duration = Duration::from_millis(200);
+const SPAN: Duration = Duration::from_millis(100);
 
 /// Prints nanoseconds per operation; `round` does n of them. First more and more of them until they take a quarter of the
 /// span: that is the warm-up.
