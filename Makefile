@@ -7,7 +7,7 @@ BUILD   = build/$(PRESET)
 # CMake takes a generator only for a new build directory.
 GENERATOR = $(if $(wildcard $(BUILD)/CMakeCache.txt),,$(if $(shell command -v ninja 2>/dev/null),-G Ninja))
 
-.PHONY: all setup build demo test bench install clean format tidy soak
+.PHONY: all setup build demo test bench compare install clean format tidy soak
 
 all: build
 
@@ -31,6 +31,12 @@ test: setup
 bench: setup
 	@$(MAKE) --no-print-directory build
 	@bench/run $(BUILD)
+
+# Against Go, Tokio and others, those that are installed; writes docs/performance.md. make compare ONLY=skynet,mutex ROUNDS=3
+compare: setup
+	@$(MAKE) --no-print-directory build
+	@command -v python3 >/dev/null || { echo 'compare: needs Python: apt-get install python3' >&2; exit 1; }
+	@bench/compare/run $(BUILD) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

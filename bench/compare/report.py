@@ -199,7 +199,7 @@ def plot(results, titles, threads, path):
     """A line for each row, a point for each runtime: how many times as long as weft it takes."""
     rows = [(name, entry) for name, at, entry in lines_of(results, NUMBERS) if at == threads][::-1]
     script = [line.strip() for line in f"""
-        set terminal svg size 860,{90 + 22 * len(rows)} font "sans-serif,12" background "white"
+        set terminal svg size 860,{90 + 22 * len(rows)} font "sans-serif,12" background "white" noenhanced
         set output "{path}"
         set logscale x
         set xrange [0.05:200]
