@@ -2,10 +2,10 @@
 
      yield                  9.8 ns   spread 9.6..10.4   3.2 x bare switch   median of 7
 
-   name, value, unit; the same as one JSON object with --json. Every program takes [n], --smoke (a tiny n, to see that it
-   runs), --json, --rounds N, and --span MS: then each number is measured with as many operations as take about so long
-   instead of with n. Words are names, or their first parts up to a dot: only what they name is measured. The bare switch is
-   measured anew before every round, so that a ratio compares what the same machine did at the same time. */
+   name, value, unit; the same as one JSON object with --json. Every program takes [n], --smoke (a tiny n, to see that
+   it runs), --json, --rounds N, and --span MS: then each number is measured with as many operations as take about so
+   long instead of with n. Words are names, or their first parts up to a dot: only what they name is measured. The bare
+   switch is measured anew before every round, so that a ratio compares what the same machine did at the same time. */
 #ifndef BENCH_H
 #define BENCH_H
 

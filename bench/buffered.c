@@ -1,5 +1,5 @@
-/* buffered.c — buffered channels on one worker, nanoseconds an item: a producer and a consumer on a channel of capacity 128,
-   1, 4,096; and the same with four of each. */
+/* buffered.c — buffered channels on one worker, nanoseconds an item: a producer and a consumer on a channel of
+   capacity 128, 1, 4,096; and the same with four of each. */
 #include "bench.h"
 
 enum { SIDES = 4 };

@@ -1,4 +1,5 @@
-/* overshoot.c — how much longer than a millisecond a sleep of a millisecond takes, on one worker with nothing else to do. */
+/* overshoot.c — how much longer than a millisecond a sleep of a millisecond takes, on one worker with nothing else to
+   do. */
 #include "bench.h"
 
 static int app(void)

@@ -1,4 +1,5 @@
-/* select.c — one goroutine selects over 4, and over 64, unbuffered channels on which another sends in turn, on one worker. */
+/* select.c — one goroutine selects over 4, and over 64, unbuffered channels on which another sends in turn, on one
+   worker. */
 #include "bench.h"
 
 static weft_chan(long) channels[64];

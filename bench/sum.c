@@ -1,5 +1,5 @@
-/* sum.c — ten million numbers added up by divide and conquer on two workers: a goroutine for the left half, the right half
-   oneself, down to pieces of at most 100; 131,071 goroutines. Milliseconds for the sum. */
+/* sum.c — ten million numbers added up by divide and conquer on two workers: a goroutine for the left half, the right
+   half oneself, down to pieces of at most 100; 131,071 goroutines. Milliseconds for the sum. */
 #include "bench.h"
 
 static uint32_t *numbers;

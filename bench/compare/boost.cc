@@ -1,10 +1,11 @@
 // The rows of the comparison with Boost.Fiber.
 //
 // Fair: its own fibers, channels, mutex and condition variables, -O2, one thread with its default scheduler, more with
-// work_stealing, whose idle threads spin. A new fiber runs at once (launch::dispatch), which is faster and keeps few alive.
-// Stacks of 16 KiB without guards: large enough, and malloc has them at hand, while the default of 128 KiB is a mapping for
-// every fiber. A buffered channel holds one less than its capacity: that of 1 is made with 2. It has no select, no read-write
-// mutex and no semaphore. A million fibers that are alive at once are left out: they are eight gigabytes.
+// work_stealing, whose idle threads spin. A new fiber runs at once (launch::dispatch), which is faster and keeps few
+// alive. Stacks of 16 KiB without guards: large enough, and malloc has them at hand, while the default of 128 KiB is a
+// mapping for every fiber. A buffered channel holds one less than its capacity: that of 1 is made with 2. It has no
+// select, no read-write mutex and no semaphore. A million fibers that are alive at once are left out: they are eight
+// gigabytes.
 #include "harness.h"
 
 #include <atomic>

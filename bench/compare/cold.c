@@ -1,5 +1,5 @@
-/* cold.c — starts a program some times and waits for its end: the mean of the times that took, in ms, and its most resident
-   memory, in KiB. Small itself, because the kernel counts what a child had before its exec.
+/* cold.c — starts a program some times and waits for its end: the mean of the times that took, in ms, and its most
+   resident memory, in KiB. Small itself, because the kernel counts what a child had before its exec.
 
    usage: cold TIMES PROGRAM... */
 #define _GNU_SOURCE

@@ -1,14 +1,14 @@
-/* count.c — a plugin for qemu-user (qemu-x86_64 -plugin count.so PROGRAM...) that counts what a program does that costs much
-   and that hardware counters often cannot show in virtual machines:
+/* count.c — a plugin for qemu-user (qemu-x86_64 -plugin count.so PROGRAM...) that counts what a program does that
+   costs much and that hardware counters often cannot show in virtual machines:
 
      locked      locked instructions: with a lock prefix, and exchanges with memory
      syscalls
-     transfers   cache lines that a thread read or wrote while another thread had them: the reader gets a copy, the writer
-                 takes it from all others. Caches are thought to be endless, and each thread on a core of its own: it
-                 counts what is shared, not what was evicted
+     transfers   cache lines that a thread read or wrote while another thread had them: the reader gets a copy,
+                 the writer takes it from all others. Caches are thought to be endless, and each thread on a core of
+                 its own: it counts what is shared, not what was evicted
 
-   Threads run in parallel under qemu-user, if slowly, so they meet each other, though not as often as on the bare machine.
-   The prototypes are those of version 1 of the interface (QEMU 4.2 and later), which Debian has no header of. */
+   Threads run in parallel under qemu-user, if slowly, so they meet each other, though not as often as on the bare
+   machine. The prototypes are those of version 1 of the interface (QEMU 4.2 and later), which Debian has no header of. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>

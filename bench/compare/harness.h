@@ -1,5 +1,5 @@
-/* harness.h — what the programs of the comparison in C and C++ share: program ROW THREADS [N], lines of JSON, and how often
-   an operation is repeated. */
+/* harness.h — what the programs of the comparison in C and C++ share: program ROW THREADS [N], lines of JSON, and how
+   often an operation is repeated. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
@@ -96,8 +96,8 @@ static HARNESS_UNUSED int64_t timed(void (*round)(long n), long n)
     return now_ns() - start;
 }
 
-/* Prints nanoseconds per operation; round does n of them. First more and more of them until they take a quarter of the span
-   of 100 ms: that is the warm-up. */
+/* Prints nanoseconds per operation; round does n of them. First more and more of them until they take a quarter of the
+   span of 100 ms: that is the warm-up. */
 static HARNESS_UNUSED void each(const char *name, void (*round)(long n))
 {
     const int64_t span = 100000000;

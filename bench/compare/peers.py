@@ -43,8 +43,8 @@ class Peer:
 
 def compiles(compiler, language, *libraries, text):
     """Whether the compiler is there and makes a program of the text."""
-    return bool(shutil.which(compiler)) and subprocess.run(
-        [compiler, "-x", language, "-", "-o", "/dev/null", *libraries], input=text, text=True, capture_output=True).returncode == 0
+    command = [compiler, "-x", language, "-", "-o", "/dev/null", *libraries]
+    return bool(shutil.which(compiler)) and not subprocess.run(command, input=text, text=True, capture_output=True).returncode
 
 
 def first_line(*command):
@@ -178,8 +178,8 @@ class Java(Peer):
         return first_line(str(self.home / "bin/java"), "--version")
 
     def row(self, row, threads):
-        return [*self.program, "-XX:MaxRAMPercentage=60", f"-Djdk.virtualThreadScheduler.parallelism={threads}", "Compare", row.name,
-                str(threads)]
+        options = ["-XX:MaxRAMPercentage=60", f"-Djdk.virtualThreadScheduler.parallelism={threads}"]
+        return [*self.program, *options, "Compare", row.name, str(threads)]
 
 
 class Pthread(Peer):

@@ -76,13 +76,17 @@ def print_table(results, titles, names):
             value = digits(cell.median) if cell.values else "never" if cell.never else "fails"
             ratio = digits(cell.median / Cell(entry, name, threads, "weft").median) if cell.times else ""
             limit = f"{digits(cell.of_limit)} x {LIMITS[number.limit]}" if cell.of_limit else ""
-            print(f"{name:16} {threads:>7}  {title:14} {value:>10} {number.unit:4}  {cell.spread():23} {ratio:>7}   {limit}")
+            print(f"{name:16} {threads:>7}  {title:14} {value:>10} {number.unit:4}  {cell.spread():23} {ratio:>7}   {limit}",
+                  flush=True)
     print()
     for text, value, verdict in judged(results, names):
         print(f"{text:44} {value:>10}  {verdict}")
 
 
 # ---- targets ----
+
+WHERE = {"1": "1 thread", "2": "2 threads", "workers": "more workers than processors"}
+
 
 def value_of(results, name, threads, what):
     """What a target judges, or None."""
@@ -109,9 +113,8 @@ def judged(results, names=None):
         name, threads, what, sign, bound = line.split()
         value = value_of(results, name, threads, what) if names is None or name in names else None
         if value is not None:
-            where = "more workers than processors" if threads == "workers" else f"{threads} thread{'s' * (threads != '1')}"
             good = signs[sign](value, float(bound))
-            yield f"{name}, {where}: {what} {sign} {bound}", digits(value), "ok" if good else "MISSED"
+            yield f"{name}, {WHERE[threads]}: {what} {sign} {bound}", digits(value), "ok" if good else "MISSED"
 
 
 # ---- the page ----
@@ -151,9 +154,9 @@ def generated(results, titles):
     """The lines between the markers."""
     rounds = sorted({entry["rounds"] for entry in results["rows"].values()})
     yield f"Measured on {results['machine']}; {' or '.join(map(str, rounds))} rounds. Versions: "
-    yield ", ".join(f"{titles[name]} {version}" for name, version in results["versions"].items() if name in titles) + "."
+    yield ", ".join(f"{titles[name]} {version}" for name, version in results["versions"].items()) + "."
     yield ""
-    yield "A cell is the median, the smallest and the largest value, and how many times as good weft is (below 1: weft is worse)."
+    yield "A cell is the median, the smallest and the largest value, and how many times as good weft is (below 1: worse)."
     yield "Empty: the runtime has no such thing, or not with so many threads."
     yield ""
     yield from main_table(results, titles)
@@ -206,7 +209,7 @@ def plot(results, titles, threads, path):
         set yrange [-0.7:{len(rows) - 0.3}]
         set key outside top center horizontal
         set grid xtics ytics linecolor rgb "#dddddd"
-        set xlabel "times what weft takes, {threads} thread{'s' * (threads != '1')} (right of 1: weft is better)"
+        set xlabel "times what weft takes, {WHERE[threads]} (right of 1: weft is better)"
         set arrow from 1,-0.7 to 1,{len(rows) - 0.3} nohead linewidth 2 linecolor rgb "#404040"
         """.splitlines() if line.strip()]
     script.append("set ytics (" + ", ".join(f'"{name}" {i}' for i, (name, _) in enumerate(rows)) + ")")
@@ -216,8 +219,8 @@ def plot(results, titles, threads, path):
         points = [f"{min(max(times, 0.05), 200):.4g} {i}" for times, i in points if times]
         if points:
             script += [f"$points{point} << END", *points, "END"]
-            series.append(f'$points{point} using 1:2 with points pointtype {(5, 7, 9, 11, 13, 3)[point % 6]} pointsize 0.8 '
-                          f'title "{titles[runtime]}"')
+            kind = (5, 7, 9, 11, 13, 3)[point % 6]
+            series.append(f'$points{point} using 1:2 with points pointtype {kind} pointsize 0.8 title "{titles[runtime]}"')
     if series:
         path.parent.mkdir(exist_ok=True)
         subprocess.run(["gnuplot"], input="\n".join([*script, "plot " + ", ".join(series)]), text=True, check=True)

@@ -1,7 +1,8 @@
-/* st.c — the rows of the comparison with State Threads. Fair: its own threads, condition variables and mutexes, and where
-   others have channels the smallest queue that one writes with them. It knows one thread of the system only, so nothing in
-   it needs an atomic instruction, and the mutex never meets anybody. It has no yield, no select, no semaphore. Stacks are
-   mappings of their own with their guards, of which the system allows some 20,000: rows with more are left out. */
+/* st.c — the rows of the comparison with State Threads. Fair: its own threads, condition variables and mutexes, and
+   where others have channels the smallest queue that one writes with them. It knows one thread of the system only, so
+   nothing in it needs an atomic instruction, and the mutex never meets anybody. It has no yield, no select, no
+   semaphore. Stacks are mappings of their own with their guards, of which the system allows some 20,000: rows with
+   more are left out. */
 #include "harness.h"
 
 #include <st.h>

@@ -1,7 +1,8 @@
 // The rows of the comparison in Go: compare ROW THREADS [N].
 //
-// Fair: goroutines, channels, package sync and timers as the Go project itself documents them, compiled by the newest Go at
-// hand with its defaults, garbage collector included; GOMAXPROCS is the number of threads. A line of JSON per number.
+// Fair: goroutines, channels, package sync and timers as the Go project itself documents them, compiled by the newest
+// Go at hand with its defaults, garbage collector included; GOMAXPROCS is the number of threads. A line of JSON per
+// number.
 package main
 
 import (
@@ -77,8 +78,8 @@ func report(name string, value float64, unit string) {
 	fmt.Printf("{\"name\": \"%s\", \"value\": %.5g, \"unit\": \"%s\"}\n", name, value, unit)
 }
 
-// each prints nanoseconds per operation; round does n of them. First more and more of them until they take a quarter of the
-// span: that is the warm-up.
+// each prints nanoseconds per operation; round does n of them. First more and more of them until they take a quarter
+// of the span: that is the warm-up.
 func each(name string, round func(n int)) {
 	timed := func(n int) time.Duration {
 		start := time.Now()

@@ -4,9 +4,9 @@ import java.util.concurrent.atomic.AtomicReference;
 /**
  * The rows of the comparison with Java's virtual threads: Compare ROW THREADS [N].
  *
- * <p>Fair: java.util.concurrent as it comes, the default collector with a heap that is large enough, as many carriers as
- * there are threads. The warm-up is 0.6 seconds long, so that what is measured has been compiled; the start of the virtual
- * machine is not measured but in the row of the cold start. There is no select. An unbuffered channel is a
+ * <p>Fair: java.util.concurrent as it comes, the default collector with a heap that is large enough, as many carriers
+ * as there are threads. The warm-up is 0.6 seconds long, so that what is measured has been compiled; the start of the
+ * virtual machine is not measured but in the row of the cold start. There is no select. An unbuffered channel is a
  * SynchronousQueue, a buffered one an ArrayBlockingQueue, a WaitGroup a Phaser.
  */
 public class Compare {

@@ -22,8 +22,8 @@ pub fn report_never(name: &str, unit: &str) {
 /// A measurement takes about so long.
 const SPAN: Duration = Duration::from_millis(100);
 
-/// Prints nanoseconds per operation; `round` does n of them. First more and more of them until they take a quarter of the
-/// span: that is the warm-up.
+/// Prints nanoseconds per operation; `round` does n of them. First more and more of them until they take a quarter of
+/// the span: that is the warm-up.
 pub async fn each<F: Future<Output = ()>>(name: &str, mut round: impl FnMut(usize) -> F) {
     let mut timed = async |n| {
         let start = Instant::now();

@@ -1,10 +1,11 @@
 //! The rows of the comparison with Tokio: compare ROW THREADS [N].
 //!
-//! Fair: the newest Tokio, all optimisations, LTO, no unwinding. With one thread the current-thread runtime, which has no
-//! atomic instructions to pay for in its queues; with more the multi-thread runtime. What measures is a spawned task, because
-//! the one that `block_on` runs is slower to wake. A channel of Tokio has at least one place: where others are unbuffered it
-//! has one. It has none for many receivers: async-channel, to which its documentation points, stands in. Tasks are
-//! state machines without stacks: they cost less memory, and can only wait where `await` is written.
+//! Fair: the newest Tokio, all optimisations, LTO, no unwinding. With one thread the current-thread runtime, which has
+//! no atomic instructions to pay for in its queues; with more the multi-thread runtime. What measures is a spawned
+//! task, because the one that `block_on` runs is slower to wake. A channel of Tokio has at least one place: where
+//! others are unbuffered it has one. It has none for many receivers: async-channel, to which its documentation points,
+//! stands in. Tasks are state machines without stacks: they cost less memory, and can only wait where `await` is
+//! written.
 mod channels;
 mod harness;
 mod sync;

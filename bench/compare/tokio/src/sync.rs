@@ -15,8 +15,8 @@ async fn together<F: Future<Output = ()> + Send + 'static>(n: usize, work: impl 
     }
 }
 
-/// Tokio's own mutex, under which one may wait; where one does not, its documentation rightly advises the one of std, with
-/// which tasks on one thread never meet.
+/// Tokio's own mutex, under which one may wait; where one does not, its documentation rightly advises the one of std,
+/// with which tasks on one thread never meet.
 pub async fn mutex(n: usize) {
     let counter = Arc::new(Mutex::new(0));
     together(n, |share| {

@@ -121,8 +121,8 @@ pub async fn hog() {
     }
 }
 
-/// What a task that counts and yields keeps of its pace beside eight that block for 50 ms in a system call. It is for calls
-/// that nobody foresaw: those that one knows of are what `spawn_blocking` is for.
+/// What a task that counts and yields keeps of its pace beside eight that block for 50 ms in a system call. It is for
+/// calls that nobody foresaw: those that one knows of are what `spawn_blocking` is for.
 pub async fn blocked() {
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicUsize::new(0));
