@@ -47,6 +47,15 @@ def compiles(compiler, language, *libraries, text):
     return bool(shutil.which(compiler)) and not subprocess.run(command, input=text, text=True, capture_output=True).returncode
 
 
+def compilations(command, extension, build, sources, libraries):
+    """Commands that compile the sources that are newer than their programs."""
+    for name in sources:
+        source, program = HERE / (name + extension), build / name
+        newest = max(path.stat().st_mtime for path in (source, HERE / "harness.h"))
+        if not program.exists() or program.stat().st_mtime < newest:
+            yield [*command, *C, source, "-o", program, *libraries]
+
+
 def first_line(*command):
     return subprocess.run(command, capture_output=True, text=True).stdout.strip().split("\n")[0]
 
@@ -125,8 +134,7 @@ class Boost(Peer):
                             text="#include <boost/fiber/all.hpp>\nint main() { boost::this_fiber::yield(); }")
 
     def make(self):
-        return [["g++", "-std=c++17", *C, HERE / f"{source}.cc", "-o", self.build / source, *self.libraries]
-                for source in ("boost", "hello_boost")]
+        return compilations(["g++", "-std=c++17"], ".cc", self.build, ("boost", "hello_boost"), self.libraries)
 
     def version(self):
         text = Path("/usr/include/boost/version.hpp").read_text()
@@ -140,8 +148,7 @@ class StateThreads(Peer):
         return not compiles("gcc", "c", "-lst", text="#include <st.h>\nint main(void) { return st_init(); }")
 
     def make(self):
-        return [["gcc", "-std=gnu11", *C, HERE / f"{source}.c", "-o", self.build / source, "-lst"]
-                for source in ("st", "hello_st")]
+        return compilations(["gcc", "-std=gnu11"], ".c", self.build, ("st", "hello_st"), ["-lst"])
 
     def version(self):
         return re.search(r'ST_VERSION\s+"(.*)"', Path("/usr/include/st.h").read_text())[1]
@@ -189,8 +196,7 @@ class Pthread(Peer):
         return not shutil.which("gcc")
 
     def make(self):
-        return [["gcc", "-std=gnu11", *C, HERE / f"{source}.c", "-o", self.build / source]
-                for source in ("pthread", "hello_pthread")]
+        return compilations(["gcc", "-std=gnu11"], ".c", self.build, ("pthread", "hello_pthread"), [])
 
     def digest(self, threads, directory):
         return [self.tree / "bench/digest_pthread", directory] if threads == 2 else None
