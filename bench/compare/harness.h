@@ -162,7 +162,8 @@ static HARNESS_UNUSED void report_overshoot(const char *name, void (*sleep_1ms)(
         late[i] = now_ns() - start - 1000000;
     }
     qsort(late, TIMES, sizeof *late, compare_ns);
-    report(name, (double)late[TIMES / 2] / 1e3, "us");
+    int64_t middle = late[TIMES / 2];
+    report(name, (double)middle / 1e3, "us");
 }
 
 /* Finds the row that the command line asks for. */

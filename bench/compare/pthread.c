@@ -15,7 +15,7 @@ static pthread_t start(void *(*function)(void *argument), void *argument)
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 64 * 1024);
+    pthread_attr_setstacksize(&attributes, 65536);
     must(pthread_create(&thread, &attributes, function, argument) == 0, "no thread");
     pthread_attr_destroy(&attributes);
     return thread;
@@ -82,10 +82,13 @@ static void sum_once(void)
 {
     pthread_t all[CONTENDERS];
     sum_so_far = 0;
-    for (long i = 1; i < threads; i++)
-        all[i] = start(add_part, (void *)i);
+    int started = 0;
+    while (started < threads - 1) {
+        long part = started + 1;
+        all[started++] = start(add_part, (void *)part);
+    }
     add_part(NULL);
-    join_all(all + 1, threads - 1);
+    join_all(all, started);
     must(sum_so_far == (uint64_t)sum_n * (uint64_t)(sum_n - 1) / 2, "wrong sum");
 }
 
@@ -183,11 +186,12 @@ static int sides;
 static void items(long n)
 {
     pthread_t all[2 * SIDES];
+    int started = 0;
     for (int i = 0; i < sides; i++) {
-        all[2 * i] = start(producer, (void *)((n + i) / sides));
-        all[2 * i + 1] = start(consumer, (void *)((n + i) / sides));
+        all[started++] = start(producer, (void *)((n + i) / sides));
+        all[started++] = start(consumer, (void *)((n + i) / sides));
     }
-    join_all(all, 2 * sides);
+    join_all(all, started);
 }
 
 /* spsc128: one of each side, capacity 128. */

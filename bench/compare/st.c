@@ -150,11 +150,12 @@ static int sides;
 static void items(long n)
 {
     st_thread_t all[2 * SIDES];
+    int started = 0;
     for (int i = 0; i < sides; i++) {
-        all[2 * i] = start(producer, (void *)((n + i) / sides));
-        all[2 * i + 1] = start(consumer, (void *)((n + i) / sides));
+        all[started++] = start(producer, (void *)((n + i) / sides));
+        all[started++] = start(consumer, (void *)((n + i) / sides));
     }
-    join_all(all, 2 * sides);
+    join_all(all, started);
 }
 
 static void *node(void *place)
