@@ -1,6 +1,6 @@
 /* sleepers.c — 100,000 goroutines that sleep again and again: the CPU time that a sleep costs, and how late they wake.
-   First 10 sleeps of 5 to 15 ms each: ten million wake-ups a second are more than a machine can do, so lateness shows what
-   it does when it cannot keep up. Then 3 of 0.5 to 1.5 s, which it can. */
+   First 10 sleeps of 5 to 15 ms each: ten million wake-ups a second are more than a machine can do, so lateness shows
+   what it does when it cannot keep up. Then 10 of 0.1 to 0.3 s, and 3 of 0.5 to 1.5 s, which it can. */
 #include "bench.h"
 
 static uint32_t *late_us;
@@ -61,6 +61,7 @@ static void measure(const char *name, int64_t shortest, int times)
 static int app(void)
 {
     measure("sleepers", 5 * WEFT_MS, 10);
+    measure("sleepers_200ms", bench.smoke ? 10 * WEFT_MS : 100 * WEFT_MS, 10);
     measure("sleepers_1s", bench.smoke ? 10 * WEFT_MS : 500 * WEFT_MS, 3);
     return 0;
 }

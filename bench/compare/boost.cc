@@ -215,7 +215,7 @@ static void sleep_1ms()
     boost::this_fiber::sleep_for(std::chrono::milliseconds(1));
 }
 
-// 100,000 fibers sleep ten times for 5 to 15 ms.
+// 100,000 fibers sleep ten times for 100 to 300 ms.
 static void sleepers(const char *)
 {
     const long count = 100000, times = 10;
@@ -226,7 +226,7 @@ static void sleepers(const char *)
         all.push_back(start([i] {
             uint64_t random = static_cast<uint64_t>(i) * 0x9e3779b9;
             for (int t = 0; t < times; t++) {
-                int64_t ns = 5000000 + random_below(&random, 10000000), begin = now_ns();
+                int64_t ns = 100000000 + random_below(&random, 200000000), begin = now_ns();
                 boost::this_fiber::sleep_for(std::chrono::nanoseconds(ns));
                 late += now_ns() - begin - ns;
             }

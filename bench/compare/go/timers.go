@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// 100,000 goroutines sleep ten times for 5 to 15 ms.
+// 100,000 goroutines sleep ten times for 100 to 300 ms.
 func sleepers() {
 	const count, times = 100000, 10
 	late := make([]time.Duration, count*times)
@@ -20,7 +20,7 @@ func sleepers() {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 0))
 			for t := range times {
-				ns := 5*time.Millisecond + time.Duration(random.Int64N(int64(10*time.Millisecond)))
+				ns := 100*time.Millisecond + time.Duration(random.Int64N(int64(200*time.Millisecond)))
 				start := time.Now()
 				time.Sleep(ns)
 				late[i*times+t] = time.Since(start) - ns

@@ -17,7 +17,7 @@ final class Timers {
         return System.nanoTime() - start - ns;
     }
 
-    /** 100,000 threads sleep ten times for 5 to 15 ms. */
+    /** 100,000 threads sleep ten times for 100 to 300 ms. */
     static void sleepers() throws Exception {
         int count = 100_000, times = 10;
         var late = new AtomicLong();
@@ -29,7 +29,7 @@ final class Timers {
                 var random = new SplittableRandom(seed);
                 long sum = 0;
                 for (int t = 0; t < times; t++)
-                    sum += sleepLate(5 * MS + random.nextLong(10 * MS));
+                    sum += sleepLate(100 * MS + random.nextLong(200 * MS));
                 late.addAndGet(sum);
             });
         }

@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// 100,000 tasks sleep ten times for 5 to 15 ms.
+/// 100,000 tasks sleep ten times for 100 to 300 ms.
 pub async fn sleepers() {
     const COUNT: usize = 100_000;
     const TIMES: usize = 10;
@@ -37,7 +37,7 @@ pub async fn sleepers() {
                 let mut random = Random(i as u64 * 0x9e37_79b9);
                 let mut late = Duration::ZERO;
                 for _ in 0..TIMES {
-                    let duration = Duration::from_nanos(5_000_000 + random.below(10_000_000));
+                    let duration = Duration::from_nanos(100_000_000 + random.below(200_000_000));
                     let start = Instant::now();
                     sleep(duration).await;
                     late += start.elapsed() - duration;
