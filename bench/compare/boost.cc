@@ -256,30 +256,36 @@ static void hog(const char *name)
 static void blocked(const char *name)
 {
     static std::atomic<long> count;
-    static std::atomic<bool> stop;
+    static std::atomic<bool> measured_alone, done;
     start([] {
-        while (!stop) {
+        while (!done) {
             count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
             boost::this_fiber::yield();
         }
     }).detach();
-    auto pace = [](int64_t ns) {
-        long before = count;
-        int64_t begin = now_ns();
-        while (now_ns() - begin < ns)
-            boost::this_fiber::yield();
-        return static_cast<double>(count - before) / static_cast<double>(now_ns() - begin);
-    };
-    double alone = pace(200000000);
+    std::thread measuring([name] {
+        auto pace = [] {
+            block_ns(50000000);
+            long before = count;
+            int64_t begin = now_ns();
+            block_ns(400000000);
+            return static_cast<double>(count - before) / static_cast<double>(now_ns() - begin);
+        };
+        double alone = pace();
+        measured_alone = true;
+        report(name, pace() / alone * 100, "%");
+        done = true;
+    });
+    while (!measured_alone)
+        sleep_1ms();
     for (int i = 0; i < CONTENDERS; i++)
         start([] {
-            while (!stop) {
+            while (!done) {
                 block_ns(50000000);
                 boost::this_fiber::yield();
             }
         }).detach();
-    report(name, pace(500000000) / alone * 100, "%");
-    stop = true;
+    measuring.join();
 }
 
 // ---- threads ----

@@ -355,7 +355,7 @@ static double pace(void)
     block_ns(50000000);
     long before = count;
     int64_t start_ns = now_ns();
-    block_ns(200000000);
+    block_ns(400000000);
     return (double)(count - before) / (double)(now_ns() - start_ns);
 }
 

@@ -113,7 +113,7 @@ func blocked() {
 	pace := func() float64 {
 		nap(50 * time.Millisecond)
 		before, start := count.Load(), time.Now()
-		nap(200 * time.Millisecond)
+		nap(400 * time.Millisecond)
 		return float64(count.Load()-before) / float64(time.Since(start))
 	}
 	alone := pace()

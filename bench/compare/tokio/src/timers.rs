@@ -138,7 +138,7 @@ pub async fn blocked() {
         let pace = || {
             std::thread::sleep(50 * MS);
             let (before, start) = (count.load(Relaxed), Instant::now());
-            std::thread::sleep(200 * MS);
+            std::thread::sleep(400 * MS);
             (count.load(Relaxed) - before) as f64 / start.elapsed().as_secs_f64()
         };
         let alone = pace();
