@@ -19,14 +19,14 @@ PROGRAMS = [
     ("pingpong", ["pingpong"], 10000),
     ("spsc1", ["buffered", "buffered.cap1"], 20000),
     ("spsc128", ["buffered", "buffered.cap128"], 20000),
-    ("mpmc128", ["buffered", "buffered.mpmc128"], 20000),
+    ("mpmc128", ["buffered", "buffered.mpmc128"], 200000),
     ("ring", ["ring"], 20000),
     ("select4", ["select", "select4"], 10000),
     ("select64", ["select", "select64"], 3000),
-    ("mutex", ["mutex", "mutex.contended"], 20000),
-    ("rwmutex", ["rwmutex", "rwmutex.contended"], 20000),
-    ("waitgroup", ["waitgroup", "waitgroup.contended"], 20000),
-    ("sem", ["sem", "sem.contended4"], 20000),
+    ("mutex", ["mutex", "mutex.contended"], 200000),
+    ("rwmutex", ["rwmutex", "rwmutex.contended"], 200000),
+    ("waitgroup", ["waitgroup", "waitgroup.contended"], 200000),
+    ("sem", ["sem", "sem.contended4"], 200000),
 ]
 KINDS = ("locked", "syscalls", "transfers")
 
