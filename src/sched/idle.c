@@ -231,8 +231,11 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
         else if ((g = wi_home_take(t)))
             return g;
     }
-    if (w->look) {
+    uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
+    wi_store_relaxed(&w->runq.tick, tick);
+    if (w->look || tick - w->looked_tick >= WI_RUNQ_LOOK) { /* goroutines that stop see to it only when nothing else is up */
         w->look = false;
+        w->looked_tick = tick;
         if (wi_poll_is_due() && may_poll(w))
             poll_for(t);
         if ((g = take_injected(w, &wi_inject, WI_RUNQ_LOOK))) /* as many as run before the next look */
@@ -240,8 +243,6 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     }
     if ((attention & WI_ATTEND_BLOCKERS) && (g = take_injected(w, &wi_blockers, 1)))
         return g;
-    uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
-    wi_store_relaxed(&w->runq.tick, tick);
     if ((g = wi_runq_pick(&w->runq, tick, (attention & WI_ATTEND_SLICE) != 0)))
         return g;
     if ((g = take_injected(w, &wi_inject, WI_RUNQ_SIZE / 4)))

@@ -31,10 +31,10 @@
 
 /* What the monitor remembers of a worker between looks. */
 struct watch {
-    uint32_t thread, epoch, tick, turn_tick;
+    uint32_t thread, epoch, tick, turns;
     bool blocked;  /* the last look at this epoch found it blocked */
     uint8_t stuck; /* looks in a row with work queued beside an idle worker */
-    int64_t epoch_since_ns, tick_since_ns, turn_since_ns;
+    int64_t epoch_since_ns, tick_since_ns, turns_since_ns;
     int64_t cpu_ns; /* the thread's CPU time when the tick was first seen */
     int proc;       /* descriptor of its /proc file, 0: none */
     pid_t proc_tid;
@@ -145,7 +145,7 @@ struct waiting {
 static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *thread, int64_t now_ns)
 {
     uint32_t epoch = wi_load_acquire(&thread->epoch), tick = wi_load_relaxed(&w->runq.tick);
-    uint32_t turn_tick = wi_load_relaxed(&w->runq.turn_tick);
+    uint32_t turns = wi_load_relaxed(&w->runq.turns);
     bool other = watch->thread != thread->number;
     if (other || watch->epoch != epoch) {
         watch->epoch = epoch;
@@ -157,9 +157,9 @@ static void refresh(struct watch *watch, struct wi_worker *w, struct wi_thread *
         watch->tick_since_ns = now_ns;
         watch->cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&thread->cpu_clock));
     }
-    if (other || watch->turn_tick != turn_tick) {
-        watch->turn_tick = turn_tick;
-        watch->turn_since_ns = now_ns;
+    if (other || watch->turns != turns) {
+        watch->turns = turns;
+        watch->turns_since_ns = now_ns;
     }
     watch->thread = thread->number;
 }
@@ -180,7 +180,7 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
         if (blocked)
             return SOON;
     }
-    if (watch->tick_since_ns == now_ns && watch->turn_since_ns == now_ns)
+    if (watch->tick_since_ns == now_ns && watch->turns_since_ns == now_ns)
         return WAITS; /* it goes from one to the next */
     monitor.calm_looks = 0;
     int64_t quantum_ns = SLICE_NS * (1 + (int64_t)wi_load_relaxed(&wi_sched.n_hogs));
@@ -188,7 +188,7 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
     if (cpu_ns >= quantum_ns) {
         if (!outside || !take(w, thread, WI_DETACHED_HOG))
             wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SLICE);
-    } else if (now_ns - watch->turn_since_ns >= SLICE_NS) {
+    } else if (now_ns - watch->turns_since_ns >= SLICE_NS) {
         wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SLICE); /* a chain through `next` keeps the queue waiting */
     }
     return WAITS;

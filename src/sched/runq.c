@@ -40,8 +40,9 @@ unsigned wi_runq_share(struct wi_runq *q)
     return n;
 }
 
-bool wi_runq_slice_is_over(struct wi_runq *q)
+bool wi_runq_slice_is_over(struct wi_runq *q, uint32_t tick)
 {
+    q->clock_tick = tick;
     if (wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) == 0)
         return false;
     /* CPU time: while the kernel runs somebody else the turn is not used up. Another thread's clock, should the worker have

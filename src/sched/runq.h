@@ -6,7 +6,7 @@
      next    the goroutine just made ready by the running one: runs next, so that two that talk to each other stay in cache;
              while others wait, for about WI_RUNQ_SLICE_NS (the clock is read every WI_RUNQ_STREAK picks)
      woken   a ring, first in first out: goroutines that ran before
-     fresh   a ring, newest first: goroutines that never ran. Depth first keeps few stacks alive; every 64th pick takes the
+     fresh   a ring, newest first: goroutines that never ran. Depth first keeps few stacks alive; every 64th turn takes the
              oldest, so that none starves. When both rings hold something they take turns.
    What does not fit goes, the oldest half at a time, to the inject queue.
 
@@ -30,7 +30,8 @@ struct wi_ring {
 struct wi_runq {
     _Atomic(struct wi_goroutine *) next; /* [stores: owner; loads: all] */
     _Atomic uint32_t tick;               /* [stores: owner; loads: all] picks so far */
-    _Atomic uint32_t turn_tick;          /* [stores: owner; loads: all] the last one that was not from next */
+    _Atomic uint32_t turns;              /* [stores: owner; loads: all] picks that were not from next */
+    uint32_t clock_tick;                 /* [owner] when the clock was last read, or the turn began */
     int64_t slice_start_ns;              /* [owner] CPU time when this turn's clock was first read */
     struct wi_ring woken, fresh;
 };
@@ -96,26 +97,22 @@ static inline struct wi_goroutine *wi_ring_newest(struct wi_ring *ring)
 }
 
 /* Many picks from next in a row while others may wait: whether it is the others' turn. */
-bool wi_runq_slice_is_over(struct wi_runq *q);
-
-/* Those picks in a row were many enough to read the clock. */
-static inline bool wi_runq_streak_is_long(const struct wi_runq *q, uint32_t tick)
-{
-    return tick % WI_RUNQ_STREAK == 0 && tick - wi_load_relaxed(&q->turn_tick) >= WI_RUNQ_STREAK;
-}
+bool wi_runq_slice_is_over(struct wi_runq *q, uint32_t tick);
 
 /* The goroutine to run now, or NULL. turn_is_over: others come before next. */
 static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick, bool turn_is_over)
 {
     struct wi_goroutine *g = wi_load_relaxed(&q->next);
-    if (g && !turn_is_over && !(WI_UNLIKELY(wi_runq_streak_is_long(q, tick)) && wi_runq_slice_is_over(q))) {
+    if (g && !turn_is_over && !(WI_UNLIKELY(tick - q->clock_tick >= WI_RUNQ_STREAK) && wi_runq_slice_is_over(q, tick))) {
         wi_store_relaxed(&q->next, NULL);
         return g;
     }
     q->slice_start_ns = WI_RUNQ_NOT_STARTED; /* a new turn, however the last one ended */
-    wi_store_relaxed(&q->turn_tick, tick);
-    if ((tick & 1) || wi_ring_length(&q->woken) == 0) {
-        struct wi_goroutine *fresh = WI_LIKELY((tick & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
+    q->clock_tick = tick;
+    uint32_t turn = wi_load_relaxed(&q->turns) + 1; /* not the tick: some picks come at every second one for long */
+    wi_store_relaxed(&q->turns, turn);
+    if ((turn & 1) || wi_ring_length(&q->woken) == 0) {
+        struct wi_goroutine *fresh = WI_LIKELY((turn & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
         if (fresh)
             return fresh;
     }

@@ -43,6 +43,7 @@ struct wi_worker {
     _Alignas(WI_CACHE_LINE) struct wi_runq runq; /* [owner] */
     uint32_t pushed_tick;                        /* [owner] the pick before which it last made work for idle cores */
     bool look;                                   /* [owner] it is time to look at inject, timers and the poller */
+    uint32_t looked_tick;                        /* [owner] the pick at which it last did */
     bool home_next;                              /* [owner] whose turn it is: the thread's home, or the queue */
     _Atomic uint32_t records_held;               /* [stores: owner] */
     uint32_t stacks_held;                        /* [owner] */

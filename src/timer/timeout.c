@@ -198,7 +198,7 @@ struct call {
 
 /* What was due, up to BATCH. */
 struct due {
-    struct wi_goroutine *sleepers;      /* a list: nobody else can end their waits */
+    struct wi_goroutine *ready;         /* a list: sleepers, whose waits nobody else can end */
     struct wi_goroutine *shared[BATCH]; /* claimed waits */
     struct call calls[BATCH];
     unsigned n_shared, n_calls;
@@ -208,7 +208,7 @@ struct due {
 /* Takes what is due off the wheel. The lock is held. */
 static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
 {
-    struct wi_goroutine **end = &due->sleepers;
+    struct wi_goroutine **end = &due->ready;
     struct wi_timer *timer = NULL;
     unsigned n = 0;
     due->n_shared = due->n_calls = 0;
@@ -233,6 +233,19 @@ static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
     due->more = timer != NULL;
 }
 
+/* Completes the claimed waits: those at rest join the ready ones. All of them queue behind who waits already; were they to
+   run next, as what the running goroutine wakes, goroutines with short timeouts would starve the rest. */
+static void complete_shared(struct due *due)
+{
+    for (unsigned i = 0; i < due->n_shared; i++) {
+        struct wi_goroutine *g = due->shared[i];
+        if (!wi_wait_done(g, 1)) /* any ticket but 0: it is a shared wait */
+            continue;
+        g->next = due->ready;
+        due->ready = g;
+    }
+}
+
 void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
 {
     struct wi_timers *set = &timers[w->number];
@@ -248,10 +261,9 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
         if (due.n_calls)
             wi_add_relaxed(&set->calling, due.n_calls);
         wi_unlock(&set->lock);
-        if (due.sleepers)
-            wi_ready_list(t, due.sleepers);
-        for (unsigned i = 0; i < due.n_shared; i++)
-            wi_wait_complete(t, due.shared[i], 1); /* any ticket but 0: it is a shared wait */
+        complete_shared(&due);
+        if (due.ready)
+            wi_ready_list(t, due.ready);
         for (unsigned i = 0; i < due.n_calls; i++)
             due.calls[i].fn(t, due.calls[i].alarm, now_ns);
         if (due.n_calls)

@@ -162,4 +162,58 @@ TEST(SleepForEver)
     CHECK(weft_count() >= 4);
 }
 
+/* ---- timers that are always due ---- */
+
+static void time_out_until(atomic_bool *stop, weft_chan(int) never, int sleeps)
+{
+    while (!atomic_load(stop)) {
+        if (sleeps)
+            CHECK_EQ(weft_sleep(1), 0);
+        else
+            CHECK_EQ(weft_select([0] = weft_on_timeout(1), [1] = weft_on_recv(never, NULL)), 0);
+    }
+}
+
+static void store_true(atomic_bool *flag)
+{
+    atomic_store(flag, true);
+}
+
+static void take_turns(weft_chan(int) from, weft_chan(int) to, int turns)
+{
+    for (int i = 0; i < turns; i++) {
+        CHECK(weft_recv(from, NULL));
+        CHECK_EQ(weft_send(to, i), 0);
+    }
+}
+
+/* So many goroutines wait for so short a time that a worker never finds nothing due: what foreign threads start, and what
+   waits for its turn in the queues, runs all the same. */
+TEST(TimersThatAreAlwaysDueStarveNobody)
+{
+    enum { SLEEPERS = 100 };
+    atomic_bool stop = false;
+    weft_chan(int) never = weft_chan_make(int, 0), there = weft_chan_make(int, 0), back = weft_chan_make(int, 0);
+    weft_waitgroup wg = {0}, turns = {0};
+    for (int i = 0; i < SLEEPERS; i++)
+        weft_wg_go(&wg, time_out_until, &stop, never, i % 2);
+    int rounds = test_scale(200) + 2;
+    weft_wg_go(&turns, take_turns, there, back, rounds);
+    for (int i = 0; i < rounds; i++) {
+        atomic_bool ran = false;
+        weft_waitgroup one = {0};
+        weft_wg_go(&one, store_true, &ran);
+        weft_wg_wait(&one);
+        CHECK(atomic_load(&ran));
+        CHECK_EQ(weft_send(there, i), 0);
+        CHECK(weft_recv(back, NULL));
+    }
+    atomic_store(&stop, true);
+    weft_wg_wait(&turns);
+    weft_wg_wait(&wg);
+    weft_chan_free(never);
+    weft_chan_free(there);
+    weft_chan_free(back);
+}
+
 TEST_MAIN()

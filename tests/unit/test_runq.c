@@ -84,7 +84,7 @@ TEST(next_runs_next_and_its_chain_ends_when_others_wait)
             break;
         CHECK(chain < 100000000);
     }
-    CHECK(chain >= (int)WI_RUNQ_STREAK - 1); /* the clock is read at that pick at the earliest */
+    CHECK(chain >= (int)WI_RUNQ_STREAK - 1);           /* the clock is read at that pick at the earliest */
     CHECK(wi_load_relaxed(&q.next) == &goroutines[1]); /* it keeps its place */
     CHECK_EQ(pick(), 1);
     for (int i = 0; i < 100000; i++) { /* with nobody else waiting it goes on */
