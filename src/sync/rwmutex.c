@@ -3,7 +3,7 @@
      state = flags << 32 | readers
        readers   that have the mutex or wait for it
        BLOCKED   a writer has the mutex or is the next to get it: readers that come now wait
-       QUEUED    more writers wait: the unlock of this one goes the slow way
+       QUEUED    writers wait in the queue: an unlock goes the slow way
 
    A reader comes and goes with one addition each; the flags that it sees then tell whether there is more to do. The rest is
    under the object's guard:
@@ -14,11 +14,14 @@
                         set BLOCKED
 
    A writer's unlock admits all readers that have counted themselves by then, before the next writer: those that are queued
-   are woken, the others find a pass. (Which reader takes a pass does not matter: as many are let in as were counted.) The
-   next writer gets the mutex handed over; writers do not overtake each other.
+   are woken, the others find a pass. (Which reader takes a pass does not matter: as many are let in as were counted.) It
+   wakes the first writer too, which then competes with whoever runs: were it given the mutex, everybody who came before it
+   ran would have to wait, and wait again at the next write, for ever. Only to one that has waited for STARVING_NS is the
+   mutex handed over.
 
    Invariants under the guard: a writer has the mutex == BLOCKED and departing == 0; QUEUED == a writer waits beside the one
-   that set BLOCKED; without BLOCKED nobody is queued.
+   that set BLOCKED; without BLOCKED no reader is queued, and if a writer is (QUEUED), one that was woken is on its way, whose
+   unlock, or that of who came before it, wakes the next.
    While BLOCKED is set only the guard's holder lets anybody proceed, so everything else may be touched before that; the
    store that clears BLOCKED is the last access to the mutex, and after it hands it over nobody who was let proceed runs
    before the guard is free.
@@ -37,7 +40,15 @@
 #define BLOCKED (UINT64_C(1) << 32)
 #define QUEUED (UINT64_C(2) << 32)
 
+#define STARVING_NS INT64_C(1000000)
+
 typedef _Atomic uint64_t word;
+
+struct writer {
+    struct wi_in_line place; /* [guard] first */
+    int64_t since_ns;        /* [const while queued] when it first queued; 0: it has not */
+    bool handed;             /* [guard] it has the mutex */
+};
 
 static const struct wi_wait_kind waits_to_read = {.text = "RWMutex (read)"};
 static const struct wi_wait_kind waits_to_write = {.text = "RWMutex (write)"};
@@ -45,16 +56,6 @@ static const struct wi_wait_kind waits_to_write = {.text = "RWMutex (write)"};
 static word *state_of(weft_rwmutex *m)
 {
     return (word *)&m->state;
-}
-
-/* Waits in a queue of m; the guard is held and given up. */
-static void wait_in(struct wi_thread *t, weft_rwmutex *m, void **queue, const struct wi_wait_kind *kind,
-                    struct wi_lock *guard)
-{
-    struct wi_in_line w = {.g = wi_waiting(t)};
-    wi_line_push_last(queue, &w);
-    wi_wait_on(t, w.g, kind, m);
-    wi_park(t, wi_wait_commit_unlock, guard);
 }
 
 /* ---- readers ---- */
@@ -70,7 +71,10 @@ static __attribute__((noinline)) void rlock_slow(weft_rwmutex *m)
         wi_leave(t);
         return;
     }
-    wait_in(t, m, &m->readers, &waits_to_read, guard);
+    struct wi_in_line w = {.g = wi_waiting(t)};
+    wi_line_push_last(&m->readers, &w);
+    wi_wait_on(t, w.g, &waits_to_read, m);
+    wi_park(t, wi_wait_commit_unlock, guard);
     wi_leave(wi_self());
 }
 
@@ -91,6 +95,11 @@ bool weft_try_rlock(weft_rwmutex *m)
     return wi_try_failed();
 }
 
+static struct writer *pop_writer(weft_rwmutex *m)
+{
+    return (struct writer *)wi_line_pop(&m->writers);
+}
+
 static __attribute__((noinline)) void runlock_slow(weft_rwmutex *m, uint64_t before)
 {
     if ((before & READERS) == 0)
@@ -102,10 +111,12 @@ static __attribute__((noinline)) void runlock_slow(weft_rwmutex *m, uint64_t bef
         wi_unlock(guard);
         wi_fatal("read unlock of an RWMutex that no reader has");
     }
-    struct wi_in_line *writer = --m->departing == 0 ? wi_line_pop(&m->writers) : NULL; /* it has BLOCKED already */
+    struct writer *writer = --m->departing == 0 ? pop_writer(m) : NULL; /* it has BLOCKED already */
+    if (writer)
+        writer->handed = true;
     wi_unlock(guard);
     if (writer)
-        wi_ready(t, writer->g);
+        wi_ready(t, writer->place.g);
     wi_leave(t);
 }
 
@@ -123,27 +134,53 @@ void weft_runlock(weft_rwmutex *m)
 static inline bool try_wlock(weft_rwmutex *m)
 {
     uint64_t state = 0;
-    return wi_cas_acquire(state_of(m), &state, BLOCKED); /* pairs with the releases of runlock and wunlock */
+    if (WI_LIKELY(wi_cas_acquire(state_of(m), &state, BLOCKED))) /* pairs with the releases of runlock and wunlock */
+        return true;
+    while (!(state & (BLOCKED | READERS)))
+        if (wi_cas_acquire(state_of(m), &state, state | BLOCKED)) /* likewise */
+            return true;
+    return false;
+}
+
+/* Sets BLOCKED or queues the writer, or both. True: it has the mutex. False: it is queued, and must park. The guard is
+   held. */
+static bool claim_or_queue(weft_rwmutex *m, struct writer *w)
+{
+    uint64_t state = wi_load_relaxed(state_of(m));
+    while (!wi_cas_acq_rel(state_of(m), &state, state | (state & BLOCKED ? QUEUED : BLOCKED))) /* pairs as in try_wlock */
+        wi_perturb();
+    bool woken = w->since_ns != 0; /* and overtaken */
+    if (!woken)
+        w->since_ns = wi_os_now_ns();
+    if (!(state & BLOCKED)) {
+        m->departing = (uint32_t)(state & READERS);
+        if (m->departing == 0)
+            return true;
+        wi_line_push_first(&m->writers, &w->place); /* the last of the readers looks there */
+    } else if (woken && m->departing == 0) {
+        wi_line_push_first(&m->writers, &w->place);
+    } else {
+        wi_line_push_last(&m->writers, &w->place);
+    }
+    return false;
 }
 
 static __attribute__((noinline)) void wlock_slow(weft_rwmutex *m)
 {
     struct wi_thread *t = wi_enter_blocking_or_die();
     struct wi_lock *guard = wi_guard_of(m);
-    wi_lock(guard);
-    uint64_t state = wi_load_relaxed(state_of(m));
-    while (!wi_cas_acq_rel(state_of(m), &state, state | (state & BLOCKED ? QUEUED : BLOCKED))) /* pairs as in try_wlock */
-        wi_perturb();
-    if (!(state & BLOCKED)) {
-        m->departing = (uint32_t)(state & READERS);
-        if (m->departing == 0) {
+    struct writer w = {.place.g = wi_waiting(t)};
+    while (!w.handed) {
+        wi_lock(guard);
+        if (claim_or_queue(m, &w)) {
             wi_unlock(guard);
-            wi_leave(t);
-            return;
+            break;
         }
+        wi_wait_on(t, w.place.g, &waits_to_write, m);
+        wi_park(t, wi_wait_commit_unlock, guard);
+        t = wi_self();
     }
-    wait_in(t, m, &m->writers, &waits_to_write, guard);
-    wi_leave(wi_self());
+    wi_leave(t);
 }
 
 void weft_wlock(weft_rwmutex *m)
@@ -157,23 +194,32 @@ bool weft_try_wlock(weft_rwmutex *m)
     return WI_LIKELY(try_wlock(m)) || wi_try_failed();
 }
 
-/* Admits all readers that are counted, queued of whom are in the queue that the caller has taken, and puts the first writer
-   behind them. Returns the writer when it has the mutex at once. The guard is held. */
-static struct wi_in_line *hand_over(weft_rwmutex *m, uint32_t queued)
+/* Admits all readers that are counted, queued of whom are in the queue that the caller has taken. Returns the writer to wake,
+   if any: one that has the mutex now, or one that is to compete for it. The guard is held. */
+static struct writer *hand_over(weft_rwmutex *m, uint32_t queued)
 {
-    struct wi_in_line *writer = m->writers;
-    uint64_t flags = !writer ? 0 : writer->next ? BLOCKED | QUEUED : BLOCKED;
+    struct writer *writer = (struct writer *)m->writers;
+    bool starving = writer && wi_os_now_ns() - writer->since_ns > STARVING_NS;
+    uint64_t flags = writer && writer->place.next ? QUEUED : 0;
     uint64_t state = wi_load_relaxed(state_of(m));
     uint32_t counted;
+    if (writer && !starving)
+        pop_writer(m);
+    flags |= starving ? BLOCKED : 0;
     WI_CHECK(m->passes == 0);
     do {
         wi_perturb();
         counted = (uint32_t)(state & READERS);
         m->passes = counted - queued;
-        m->departing = writer ? counted : 0;
-        /* Pairs with the acquires of rlock and wlock; without a writer the last access. */
+        m->departing = starving ? counted : 0;
+        /* Pairs with the acquires of rlock and wlock; when no writer waits, the last access. */
     } while (!wi_cas_acq_rel(state_of(m), &state, flags | counted));
-    return writer && counted == 0 ? wi_line_pop(&m->writers) : NULL;
+    if (!starving)
+        return writer;
+    if (counted)
+        return NULL; /* the last of the readers will see to it */
+    writer->handed = true;
+    return pop_writer(m);
 }
 
 static __attribute__((noinline)) void wunlock_slow(weft_rwmutex *m)
@@ -193,14 +239,14 @@ static __attribute__((noinline)) void wunlock_slow(weft_rwmutex *m)
     }
     *end = NULL;
     m->readers = NULL;
-    struct wi_in_line *writer = hand_over(m, queued);
+    struct writer *writer = hand_over(m, queued);
     wi_unlock(guard);
-    if (writer)
-        wi_ready(t, writer->g);
-    else if (queued == 1)
+    if (queued == 1)
         wi_ready(t, list);
     else if (queued)
         wi_ready_list(t, list);
+    if (writer)
+        wi_ready(t, writer->place.g);
     wi_leave(t);
 }
 
