@@ -350,3 +350,49 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     hook_elsewhere(sendmsg_elsewhere, &other);
     return other.result;
 }
+
+/* ---- many messages in a call ---- */
+
+/* What the kernel does, message by message: the caller's time is looked at after each, and an error after the first one ends
+   the call without being told (the kernel would keep some of them for the next call). */
+static void say_what_is_left(struct timespec *time, int64_t until_ns)
+{
+    int64_t left_ns = until_ns - weft_now();
+    if (left_ns < 0)
+        left_ns = 0;
+    *time = (struct timespec){.tv_sec = left_ns / WEFT_SECOND, .tv_nsec = left_ns % WEFT_SECOND};
+}
+
+HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags, struct timespec *time)
+{
+    if (!weft_hooked_() || (flags & NEVER_WAITS))
+        return hook_next()->recvmmsg(fd, messages, n, flags, time);
+    int64_t until_ns = hook_until(time);
+    int error = errno, once = flags & MSG_WAITFORONE;
+    unsigned done = 0;
+    flags &= ~MSG_WAITFORONE;
+    while (done < n && (done == 0 || until_ns == INT64_MAX || weft_now() < until_ns)) {
+        ssize_t size = recvmsg(fd, &messages[done].msg_hdr, done && once ? flags | MSG_DONTWAIT : flags);
+        if (size < 0)
+            break;
+        messages[done++].msg_len = (unsigned)size;
+    }
+    if (done && until_ns != INT64_MAX)
+        say_what_is_left(time, until_ns);
+    if (done)
+        errno = error;
+    return done || n == 0 ? (int)done : -1;
+}
+
+HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+{
+    if (!weft_hooked_() || (flags & NEVER_WAITS))
+        return hook_next()->sendmmsg(fd, messages, n, flags);
+    int error = errno;
+    unsigned done = 0;
+    for (ssize_t size; done < n && (size = sendmsg(fd, &messages[done].msg_hdr, flags)) >= 0; done++)
+        messages[done].msg_len = (unsigned)size;
+    if (done)
+        errno = error;
+    return done || n == 0 ? (int)done : -1;
+}

@@ -23,6 +23,7 @@
 #define QUICK_NS INT64_C(250000)
 #define CALM_NS INT64_C(2000000)
 #define CALM_LOOKS 100U
+#define POLLS 16
 #define SLICE_NS INT64_C(10000000)
 #define QUIET_LOOKS 50 /* looks without anything waiting before it sleeps for good; they get longer */
 #define HOGS_PER_PROC 8U
@@ -280,8 +281,8 @@ static bool serve_poller(int64_t now_ns)
     if (!wi_load_relaxed(&wi_sched.polls) || wi_load_relaxed(&wi_sched.sitter))
         return false;
     if (now_ns - wi_load_relaxed(&wi_sched.polled_ns) >= LOOK_NS) {
-        struct wi_goroutine *ready = wi_poll();
-        if (ready)
+        struct wi_goroutine *ready;
+        for (int i = 0; i < POLLS && (ready = wi_poll()); i++) /* a poll brings no more than some */
             wi_ready_list(NULL, ready);
     }
     if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK)

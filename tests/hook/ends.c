@@ -353,7 +353,12 @@ static void wait_in_a_call(int fd, int how, _Atomic int *waiting, weft_waitgroup
         CALL_GIVES(poll(set, 2, 600000), 2);
     if (how == 3)
         CALL_GIVES(usleep(300000), 0);
-    CALL_GIVES(read(fd, &x, 1), 1);
+    struct iovec part = {&x, 1};
+    struct mmsghdr message = {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}};
+    if (how == 4)
+        CALL_GIVES(recvmmsg(fd, &message, 1, 0, NULL), 1);
+    else
+        CALL_GIVES(read(fd, &x, 1), 1);
     CHECK_EQ(x, 'x');
     weft_wg_done(wg);
 }
@@ -369,7 +374,7 @@ TEST(waiting_takes_no_threads)
     weft_wg_add(&wg, N);
     for (int i = 0; i < N; i++) {
         make_pair(fds[i]);
-        weft_go(wait_in_a_call, fds[i][0], i % 4, &waiting, &wg);
+        weft_go(wait_in_a_call, fds[i][0], i % 5, &waiting, &wg);
     }
     while (waiting < N)
         weft_yield();
