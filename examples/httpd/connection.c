@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 enum { FIRST = 1024 }; /* bytes of a request that a connection without buffers has room for: most are smaller */
-static const int64_t LINGER = 1 * WEFT_SECOND;
+static const int64_t LINGER = 2 * WEFT_SECOND;
 static const int64_t FILE_PIECE = 262144; /* of a file, has to be taken within write_ns */
 
 /* ---- buffers ---- */
@@ -259,12 +259,8 @@ static void linger(struct connection *c)
     int64_t deadline_ns = weft_now() + LINGER;
     weft_shutdown_fd(c->fd, SHUT_WR);
     weft_fd_set_deadline(c->fd, POLLIN, deadline_ns);
-    for (size_t total = 0; total < 1 << 20 && weft_now() < deadline_ns;) {
-        ssize_t n = weft_read(c->fd, c->b->input, INPUT);
-        if (n <= 0)
-            break;
-        total += (size_t)n;
-    }
+    while (weft_now() < deadline_ns && weft_read(c->fd, c->b->input, INPUT) > 0)
+        continue;
 }
 
 void connection_serve(struct server *server, int fd)
