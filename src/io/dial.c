@@ -67,13 +67,15 @@ static bool is_to_itself(int fd, const struct addrinfo *to)
     union {
         struct sockaddr_in6 in6;
         struct sockaddr_in in; /* its port is in the same place */
+        unsigned char bytes[sizeof(struct sockaddr_in6)];
     } own = {0}, peer = {0}, given = {0};
     if (to->ai_socktype != SOCK_STREAM || to->ai_addrlen > sizeof given)
         return false;
     memcpy(&given, to->ai_addr, to->ai_addrlen);
     socklen_t own_length = sizeof own, peer_length = sizeof peer;
     return getsockname(fd, (struct sockaddr *)&own, &own_length) == 0 && own.in.sin_port == given.in.sin_port &&
-           getpeername(fd, (struct sockaddr *)&peer, &peer_length) == 0 && memcmp(&own, &peer, sizeof own) == 0;
+           getpeername(fd, (struct sockaddr *)&peer, &peer_length) == 0 &&
+           memcmp(own.bytes, peer.bytes, sizeof own.bytes) == 0;
 }
 
 static int connect_to(const struct addrinfo *to)

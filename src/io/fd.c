@@ -81,7 +81,7 @@ struct wi_fd {
     _Atomic int64_t deadline_ns[2];                    /* [stores: lock] by side; 0: none */
     struct closer *closer;                             /* [lock] */
 };
-_Static_assert(sizeof(struct wi_fd) == 2 * WI_CACHE_LINE, "a descriptor's record is two cache lines");
+_Static_assert(sizeof(struct wi_fd) == 2 * (size_t)WI_CACHE_LINE, "a descriptor's record is two cache lines");
 
 static struct {
     struct wi_lock lock;

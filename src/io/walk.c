@@ -141,9 +141,9 @@ static int read_items(int directory, struct item **list, size_t *count)
         return -ENOMEM;
     long got;
     while ((got = syscall(SYS_getdents64, directory, buffer, sizeof *buffer)) > 0) {
-        const struct record *record = &buffer->first;
-        for (char *at = buffer->room; at < buffer->room + got; at += record->size) {
-            record = (const struct record *)(const void *)at;
+        for (const char *at = buffer->room, *end = at + got; at < end;) {
+            const struct record *record = (const struct record *)(const void *)at;
+            at += record->size;
             if (strcmp(record->name, ".") == 0 || strcmp(record->name, "..") == 0)
                 continue;
             struct item *item = make_item(directory, record);
@@ -221,7 +221,7 @@ static __attribute__((noinline)) int descend(weft_walk *walk)
         return -ENOENT; /* it could not be found again */
     size_t name = root ? 0 : last_part(walk->path, walk->path_length);
     struct level level = {.path_length = walk->path_length};
-    level.fd = open_directory(walk, root ? AT_FDCWD : parent->fd, walk->path + name);
+    level.fd = open_directory(walk, parent ? parent->fd : AT_FDCWD, walk->path + name);
     if (level.fd < 0)
         return level.fd;
     struct stat st;

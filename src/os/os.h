@@ -76,8 +76,8 @@ int wi_os_uring_open(void);
    negative errno, and then the kernel does not have it: -EAGAIN and -EBUSY pass. */
 int wi_os_uring_submit(enum wi_uring_operation operation, int fd, const struct iovec *parts, unsigned n, int64_t offset,
                        void *user);
-/* Takes up to n completions; 0: there are none. */
-unsigned wi_os_uring_take(struct wi_uring_done *done, unsigned n);
+/* Takes at most so many completions; 0: there are none. */
+unsigned wi_os_uring_take(struct wi_uring_done *done, unsigned most);
 /* At the end, or in a forked child: nobody uses it any more. */
 void wi_os_uring_close(void);
 
