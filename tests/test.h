@@ -117,8 +117,8 @@ test_fail_equal_(const char *file, int line, const char *text, long long a, long
             test_fail_equal_(__FILE__, __LINE__, #a " == " #b, test_a_, test_b_);                                           \
     } while (0)
 
-/* A descriptor that weft has not seen yet, at a number that nothing else gets, because the kernel gives the lowest that is free; also weft's own
-   threads open files now and then. For looks at it after its close. */
+/* A descriptor that weft has not seen yet, at a number that nothing else gets, because the kernel gives the lowest that is
+   free; also weft's own threads open files now and then. For looks at it after its close. */
 static TEST_UNUSED_ int test_lift(int fd)
 {
     int high = fcntl(fd, F_DUPFD, 600);
