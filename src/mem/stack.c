@@ -51,6 +51,7 @@ struct chunk {
     uint32_t guard;               /* [const] bytes at each slot's low end */
     uint32_t size_class;          /* [const] */
     uint32_t index;               /* [const] in chunks */
+    size_t slot_size;             /* [const] */
     _Atomic uint32_t opened;      /* [atomic; stores: open_lock and lock] slots below this are opened */
     uint32_t cold_count;          /* [lock] */
     uint32_t lowest;              /* [lock] no word of cold below this one has a bit set */
@@ -121,6 +122,14 @@ static unsigned class_of(size_t size)
     return size <= WI_STACK_MIN_SIZE ? MIN_CLASS : (unsigned)(64 - __builtin_clzl(size - 1));
 }
 
+/* One page more than the class says. An even number of pages would put the top pages of all stacks into a few sets of the TLB,
+   and their entries into a few lines of the page tables: three lines each of 1,000 stacks took 7.2 ns a stack with 64 pages
+   a slot, 3.7 with 65. */
+static size_t slot_size(unsigned size_class)
+{
+    return ((size_t)1 << size_class) + wi_os_page_size();
+}
+
 /* A slot of a chunk. */
 struct place {
     struct chunk *chunk;
@@ -129,20 +138,20 @@ struct place {
 
 static char *slot_start(struct place place)
 {
-    return place.chunk->slots + ((size_t)place.slot << place.chunk->size_class);
+    return place.chunk->slots + place.slot * place.chunk->slot_size;
 }
 
 /* Where the slot's descriptor lies. */
 static struct wi_stack *stack_at(struct place place)
 {
-    char *end = slot_start(place) + ((size_t)1 << place.chunk->size_class);
+    char *end = slot_start(place) + place.chunk->slot_size;
     return (struct wi_stack *)(end - sizeof(struct wi_stack) - (size_t)(place.slot % COLOURS) * WI_CACHE_LINE);
 }
 
 static struct place place_of(const struct wi_stack *stack)
 {
     struct chunk *chunk = wi_load_relaxed(&chunks[stack->chunk]);
-    return (struct place){chunk, (uint32_t)((uintptr_t)((const char *)stack - chunk->slots) >> chunk->size_class)};
+    return (struct place){chunk, (uint32_t)((size_t)((const char *)stack - chunk->slots) / chunk->slot_size)};
 }
 
 /* ---- cold slots ---- */
@@ -214,21 +223,22 @@ static bool publish(struct chunk *chunk)
 /* Reserves a chunk: of the size that is due, else as large as can be had, down to one slot. */
 static bool add_chunk(struct pool *pool, unsigned size_class)
 {
-    size_t slot = (size_t)1 << size_class, page = wi_os_page_size();
+    size_t slot = slot_size(size_class), page = wi_os_page_size();
     size_t due = pool->next_size ? pool->next_size : CHUNK_FIRST;
     if (due < slot)
         due = slot;
     for (size_t size = due; size >= slot; size /= 2) {
-        size_t words = ((size >> size_class) + 63) / 64;
+        size_t words = (size / slot + 63) / 64;
         size_t head = (sizeof(struct chunk) + words * sizeof(uint64_t) + page - 1) & ~(page - 1);
         struct chunk *chunk = wi_os_reserve(head + size, 0);
         if (!chunk)
             continue;
         chunk->slots = (char *)chunk + head;
         chunk->size = head + size;
-        chunk->slot_count = (uint32_t)(size >> size_class);
+        chunk->slot_count = (uint32_t)(size / slot);
         chunk->guard = (uint32_t)wi_stack_guard_size();
         chunk->size_class = size_class;
+        chunk->slot_size = slot;
         if (!publish(chunk)) {
             wi_os_unmap(chunk, chunk->size);
             return false;
@@ -252,7 +262,7 @@ static int open_slots(struct pool *pool, unsigned size_class)
     uint32_t opened = wi_load_relaxed(&chunk->opened), left = chunk->slot_count - opened;
     uint32_t n = pool->opened < OPEN_FIRST ? OPEN_FIRST : pool->opened < BATCH ? (uint32_t)pool->opened : BATCH;
     n = n < left ? n : left;
-    size_t slot = (size_t)1 << size_class;
+    size_t slot = chunk->slot_size;
     int error;
     while ((error = wi_os_guard(chunk->slots + opened * slot, chunk->guard, slot, n)) < 0 && n > 1)
         n /= 2; /* near the limit of mappings */
@@ -383,7 +393,7 @@ static void release(struct pool *pool, struct wi_stack **stacks, unsigned n)
         for (end = i + 1; end < n && places[end].chunk == chunk && places[end].slot == places[end - 1].slot + 1; end++)
             ;
         char *low = slot_start(places[i]) + chunk->guard;
-        char *high = slot_start(places[end - 1]) + ((size_t)1 << chunk->size_class);
+        char *high = slot_start(places[end - 1]) + chunk->slot_size;
         ranges[count++] = (struct iovec){low, (size_t)(high - low)};
     }
     wi_os_release_ranges(ranges, count); /* locked memory may stay resident: nothing else changes then */
@@ -487,10 +497,10 @@ struct wi_stack *wi_stack_find(const void *address, bool *in_guard)
     uint32_t count = wi_load_acquire(&chunk_count); /* pairs with the release in publish */
     for (uint32_t i = 0; i < count; i++) {
         struct chunk *chunk = wi_load_relaxed(&chunks[i]);
-        uintptr_t offset = (uintptr_t)address - (uintptr_t)chunk->slots;
-        if (offset >> chunk->size_class >= chunk->slot_count)
+        size_t slot = (size_t)((uintptr_t)address - (uintptr_t)chunk->slots) / chunk->slot_size;
+        if (slot >= chunk->slot_count)
             continue;
-        struct place place = {chunk, (uint32_t)(offset >> chunk->size_class)};
+        struct place place = {chunk, (uint32_t)slot};
         if (place.slot >= wi_load_acquire(&chunk->opened) || is_cold(place)) /* pairs with the release in open_slots */
             return NULL;
         *in_guard = (const char *)address - slot_start(place) < (ptrdiff_t)chunk->guard;

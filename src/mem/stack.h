@@ -1,6 +1,6 @@
 /* stack.h — goroutine stacks: address space from arena chunks, guarded, cached, given back when unused.
 
-   A stack is a slot of 2^class bytes: [guard | ........ usable, grows down | struct wi_stack | up to 1 KiB of nothing].
+   A stack is a slot of 2^class bytes and a page: [guard | ........ usable, grows down | struct wi_stack | up to 1 KiB of nothing].
    The descriptor lies in the slot's top page, which every used stack touches anyway, so a parked goroutine costs one page.
    How far below the slot's end it lies differs from slot to slot: else the hot words of all stacks would compete for the
    same few sets of the CPU's caches.
@@ -21,7 +21,7 @@ struct wi_stack {                       /* [owner]: the goroutine that has the s
     void *exceptions[2];                /* C++'s exceptions in flight while suspended: see sched/park.c */
     struct wi_sanitizer_side side;      /* kept while the stack is cached; discarded with its pages */
     uint32_t chunk;                     /* [const] for stack.c */
-    uint8_t size_class;                 /* [const] the slot has 1 << size_class bytes */
+    uint8_t size_class;                 /* [const] the slot has 1 << size_class bytes and a page */
 };
 
 /* A stack whose slot has at least size bytes, guard included (rounded up to a power of two of which the guard is at most

@@ -165,7 +165,7 @@ static int signal_of_write(char *address)
 static void check_geometry(size_t asked, size_t slot)
 {
     int error;
-    size_t guard = wi_stack_guard_size();
+    size_t guard = wi_stack_guard_size(), page = wi_os_page_size();
     if (slot < 2 * guard)
         slot = 2 * guard;
     CHECK_EQ(take(20, asked, &error), 20);
@@ -175,9 +175,9 @@ static void check_geometry(size_t asked, size_t slot)
         CHECK_EQ((size_t)1 << stack->size_class, slot);
         CHECK_EQ((uintptr_t)top % 64, 0);
         CHECK_EQ((uintptr_t)low % wi_os_page_size(), 0);
-        CHECK((size_t)(top - low) <= slot - guard && (size_t)(top - low) >= slot - guard - 2048);
-        CHECK((uintptr_t)top / 4096 == ((uintptr_t)low - guard + slot - 1) / 4096); /* in the top page */
-        memset(low, i, slot < (size_t)1 << 20 ? (size_t)(top - low) : 4096);        /* overlaps would show */
+        CHECK((size_t)(top - low) <= slot + page - guard && (size_t)(top - low) >= slot + page - guard - 2048);
+        CHECK((uintptr_t)top / page == ((uintptr_t)low - guard + slot) / page); /* in the top page */
+        memset(low, i, slot < (size_t)1 << 20 ? (size_t)(top - low) : 4096);    /* overlaps would show */
         top[-1] = (char)i;
         bool in_guard;
         CHECK(wi_stack_find(top, &in_guard) == stack && !in_guard);
@@ -185,7 +185,7 @@ static void check_geometry(size_t asked, size_t slot)
         CHECK(wi_stack_find(low - 1, &in_guard) == stack && in_guard);
         CHECK(wi_stack_find(low - guard, &in_guard) == stack && in_guard);
         CHECK(wi_stack_find(low - guard - 1, &in_guard) != stack);
-        CHECK(wi_stack_find(low - guard + slot, &in_guard) != stack);
+        CHECK(wi_stack_find(low - guard + slot + page, &in_guard) != stack);
     }
     for (int i = 0; i < 20; i++)
         CHECK(stacks[i]->low[0] == i && wi_stack_top(stacks[i])[-1] == i);
