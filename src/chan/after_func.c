@@ -34,7 +34,7 @@ void wi_after_func_free(struct weft_timer *timer)
     struct after_func *after = (struct after_func *)(void *)timer;
     if (after->context)
         wi_context_unref(after->context);
-    wi_slab_give(&after_funcs, after, after);
+    wi_slab_give_one(&after_funcs, after);
 }
 
 /* The goroutine's site is that of weft_after_func. */
@@ -58,12 +58,12 @@ static void call(struct wi_thread *t, struct wi_alarm *alarm, int64_t now_ns)
 weft_timer *weft_after_func_(int64_t ns, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
 {
     struct wi_thread *t = wi_enter_or_die();
-    void *list;
-    if (wi_slab_take(&after_funcs, 1, &list) == 0) {
+    void *record;
+    if (wi_slab_take(&after_funcs, 1, &record) == 0) {
         wi_leave(t);
         return NULL;
     }
-    struct after_func *after = list;
+    struct after_func *after = record;
     struct weft_timer *timer = &after->timer;
     struct wi_member *member = wi_member_of(wi_waiting(t));
     after->context = member ? member->context : NULL;

@@ -41,10 +41,10 @@ void wi_chan_init(weft_chan_core *c, size_t size, size_t capacity, char *buffer)
 
 static weft_chan_core *make(size_t size, size_t capacity, char *buffer)
 {
-    void *list;
-    if (wi_slab_take(&chans, 1, &list) == 0)
+    void *record;
+    if (wi_slab_take(&chans, 1, &record) == 0)
         return NULL;
-    weft_chan_core *c = list;
+    weft_chan_core *c = record;
     wi_chan_init(c, size, capacity, buffer);
     return c;
 }
@@ -97,7 +97,7 @@ void weft_chan_core_free(weft_chan_core *c)
         owner->freed(owner);
     else
         free(buffer);
-    wi_slab_give(&chans, c, c);
+    wi_slab_give_one(&chans, c);
 }
 
 size_t weft_chan_core_len(const weft_chan_core *c)

@@ -41,7 +41,7 @@ struct wi_chan_owner {
 };
 
 struct weft_chan_core {
-    struct wi_waitq receivers; /* [lock] first is the slab's link while the channel is free */
+    struct wi_waitq receivers; /* [lock] */
     struct wi_waitq senders;   /* [lock] */
     struct wi_lock lock;
     _Atomic uint32_t references;

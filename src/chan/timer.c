@@ -25,7 +25,7 @@ void wi_timer_unref(struct weft_timer *timer)
     if (wi_sub_acq_rel(&timer->references, 1) != 1) /* the last one sees what the others did */
         return;
     if (timer->chan)
-        wi_slab_give(&timers, timer, timer);
+        wi_slab_give_one(&timers, timer);
     else
         wi_after_func_free(timer);
 }
@@ -95,10 +95,10 @@ static void chan_freed(struct wi_chan_owner *owner)
 
 struct weft_timer *wi_timer_make(int64_t ns, int64_t period_ns)
 {
-    void *list;
-    if (wi_slab_take(&timers, 1, &list) == 0)
+    void *record;
+    if (wi_slab_take(&timers, 1, &record) == 0)
         return NULL;
-    struct weft_timer *timer = list;
+    struct weft_timer *timer = record;
     timer->alarm = (struct wi_alarm){.fn = fire};
     timer->owner.freed = chan_freed;
     timer->armed = false;
@@ -106,8 +106,7 @@ struct weft_timer *wi_timer_make(int64_t ns, int64_t period_ns)
     wi_store_relaxed(&timer->references, 1);
     timer->chan = wi_chan_make_owned(sizeof timer->value_ns, 1, &timer->value_ns, &timer->owner);
     if (!timer->chan) {
-        timer->next_free = NULL;
-        wi_slab_give(&timers, timer, timer);
+        wi_slab_give_one(&timers, timer);
         return NULL;
     }
     timer->lock = &timer->chan->lock;

@@ -20,7 +20,6 @@
 #include "weft/time.h"
 
 struct weft_timer {
-    void *next_free;       /* slab link */
     struct wi_alarm alarm; /* [lock] */
     struct wi_lock *lock;  /* [const] the channel's, or the function's */
     weft_chan_core *chan;  /* [const] NULL: it calls a function. A late call may find another's channel there: see owner */

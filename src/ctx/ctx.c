@@ -366,7 +366,7 @@ static void free_ending(struct wi_ending *e)
     if (waited_on)
         wi_fatal("free of a context whose end goroutines wait for");
     wi_cancel_destroy(&e->canceller);
-    wi_slab_give(&endings, e, e);
+    wi_slab_give_one(&endings, e);
 }
 
 /* The last reference to a context may be the last one that keeps its parent, and so on: a loop, for chains of any length. */
@@ -378,7 +378,7 @@ void wi_ctx_freed(struct wi_context *context)
         if (e && &e->ctx == ctx)
             free_ending(e);
         else
-            wi_slab_give(&plain, ctx, ctx);
+            wi_slab_give_one(&plain, ctx);
         if (parent == wi_ctx_background() || wi_sub_acq_rel(&parent->base.references, 1) != 1) /* as in wi_context_unref */
             return;
     }

@@ -37,7 +37,7 @@
 #define BIT(signo) (UINT64_C(1) << ((signo)-1))
 
 struct subscription {
-    struct subscription *next; /* [lock] also the slab's link */
+    struct subscription *next; /* [lock] */
     weft_chan_core *chan;      /* [const] with a reference */
     uint64_t wanted;           /* [lock] */
 };
@@ -310,7 +310,7 @@ static void free_subscriptions(struct subscription *list)
     for (struct subscription *next; list; list = next) {
         next = list->next;
         weft_chan_core_free(list->chan);
-        wi_slab_give(&subscriptions, list, list);
+        wi_slab_give_one(&subscriptions, list);
     }
 }
 
@@ -343,17 +343,15 @@ int weft_signal_notify_(weft_chan_core *c, const int *numbers, unsigned n)
     struct wi_thread *t = wi_enter();
     if (!t)
         return -EDEADLK;
-    void *list;
+    void *record;
     int error = -ENOMEM;
-    if (wi_slab_take(&subscriptions, 1, &list) != 0) {
-        struct subscription *spare = list;
+    if (wi_slab_take(&subscriptions, 1, &record) != 0) {
+        struct subscription *spare = record;
         wi_lock(&signals.lock);
         error = subscribe(c, set, &spare);
         wi_unlock(&signals.lock);
-        if (spare) {
-            spare->next = NULL;
-            wi_slab_give(&subscriptions, spare, spare);
-        }
+        if (spare)
+            wi_slab_give_one(&subscriptions, spare);
     }
     wi_leave(t);
     return error;

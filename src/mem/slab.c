@@ -2,11 +2,17 @@
 
    A chunk is aligned to its size rounded up to a power of two, so a record's address gives the chunk's. A chunk's first slot
    holds no record but the number that it would have had; so 0 is no record's number, and neither is a multiple of
-   chunk_records. That one slot lost keeps all records aligned as their size is, and chunks as large as huge pages. */
+   chunk_records. That one slot lost keeps all records aligned as their size is, and chunks as large as huge pages.
+
+   Free records are not linked through themselves: an array, which has room for all records, is the stack of their addresses.
+   So who takes or gives many holds the lock for a copy, and does not fetch, one after another, records that nobody has
+   looked at for long; and who goes on to use them can have several fetched at the same time. */
 #include "mem/slab.h"
 
 #include "arch/sanitizer.h"
 #include "base/fatal.h"
+
+#include <string.h>
 
 struct chunk_head {
     uint32_t number; /* [const] of the slot it is in */
@@ -23,15 +29,35 @@ static size_t chunk_align(const struct wi_slab *slab)
     return (size_t)1 << (64 - __builtin_clzl(chunk_size(slab) - 1));
 }
 
+/* Makes room for the addresses of so many free records. slab->lock is held. */
+static bool make_room(struct wi_slab *slab, uint32_t records)
+{
+    size_t room = slab->room > records / 2 ? 2 * (size_t)slab->room : records;
+    if (slab->room >= records)
+        return true;
+    void **free = wi_os_map(room * sizeof free[0]);
+    if (!free)
+        return false;
+    if (slab->free) {
+        memcpy(free, slab->free, slab->n_free * sizeof free[0]);
+        wi_os_unmap(slab->free, slab->room * sizeof free[0]);
+    }
+    slab->free = free;
+    slab->room = (uint32_t)(room < UINT32_MAX ? room : UINT32_MAX);
+    return true;
+}
+
 /* Makes the chunk whose first number is slab->fresh. slab->lock is held. */
 static bool add_chunk(struct wi_slab *slab)
 {
     WI_CHECK((slab->chunk_records & (slab->chunk_records - 1)) == 0 && slab->chunk_records > 1);
-    WI_CHECK(slab->record_size >= sizeof(void *) && slab->record_size % sizeof(void *) == 0);
+    WI_CHECK(slab->record_size >= sizeof(struct chunk_head) && slab->record_size % sizeof(void *) == 0);
     uint32_t index = slab->fresh / slab->chunk_records;
     if (index >= WI_SLAB_CHUNKS || slab->fresh > UINT32_MAX - slab->chunk_records)
         return false;
     if (!slab->chunks && !(slab->chunks = wi_os_map(WI_SLAB_CHUNKS * sizeof slab->chunks[0])))
+        return false;
+    if (!make_room(slab, slab->fresh + slab->chunk_records))
         return false;
     /* A small program has one chunk only and shall not pay for a huge page. */
     bool huge = index > 0 && chunk_size(slab) >= ((size_t)2 << 20);
@@ -58,46 +84,34 @@ static uint32_t claim_fresh(struct wi_slab *slab, uint32_t n, uint32_t *first)
     return n;
 }
 
-unsigned wi_slab_take(struct wi_slab *slab, unsigned n, void **list)
+unsigned wi_slab_take(struct wi_slab *slab, unsigned n, void **records)
 {
-    void **end = list;
-    unsigned got = 0;
-    *list = NULL;
     wi_lock(&slab->lock);
-    if (slab->free && n > 0) {
-        *list = slab->free;
-        for (; got < n && *end; got++)
-            end = *end;
-        slab->free = *end;
-    }
+    unsigned got = n < slab->n_free ? n : slab->n_free;
+    slab->n_free -= got;
+    for (unsigned i = 0; i < got; i++)
+        records[i] = slab->free[slab->n_free + i];
     while (got < n) {
         uint32_t first, fresh = claim_fresh(slab, n - got, &first);
-        wi_unlock(&slab->lock);
-        /* The first touch of a fresh record is often a page fault: not under the lock. */
-        for (uint32_t i = 0; i < fresh; i++) {
-            *end = wi_slab_record(slab, first + i);
-            end = *end;
-            WI_CHECK(end != NULL);
-        }
-        got += fresh;
-        *end = NULL;
-        if (fresh == 0 || got == n)
-            return got;
-        wi_lock(&slab->lock);
+        if (fresh == 0)
+            break;
+        for (uint32_t i = 0; i < fresh; i++)
+            records[got++] = wi_slab_record(slab, first + i);
     }
     wi_unlock(&slab->lock);
-    *end = NULL;
     return got;
 }
 
-void wi_slab_give(struct wi_slab *slab, void *first, void *last)
+void wi_slab_give(struct wi_slab *slab, unsigned n, void *const *records)
 {
-    WI_CHECK(wi_slab_record(slab, wi_slab_number(slab, first)) == first);
-    WI_CHECK(wi_slab_record(slab, wi_slab_number(slab, last)) == last);
     wi_lock(&slab->lock);
-    WI_CHECK(slab->free != first && slab->free != last); /* given twice in a row */
-    *(void **)last = slab->free;
-    slab->free = first;
+    WI_CHECK(n > 0 && slab->n_free + n <= slab->room);
+    WI_CHECK(slab->n_free == 0 || slab->free[slab->n_free - 1] != records[0]); /* given twice in a row */
+    for (unsigned i = 0; i < n; i++) {
+        WI_CHECK(wi_slab_record(slab, wi_slab_number(slab, records[i])) == records[i]);
+        slab->free[slab->n_free + i] = records[i];
+    }
+    slab->n_free += n;
     wi_unlock(&slab->lock);
 }
 
@@ -129,6 +143,8 @@ void wi_slab_destroy(struct wi_slab *slab)
             wi_os_unmap(chunk, chunk_size(slab));
         }
         wi_os_unmap(slab->chunks, WI_SLAB_CHUNKS * sizeof slab->chunks[0]);
+        if (slab->free)
+            wi_os_unmap(slab->free, slab->room * sizeof slab->free[0]);
     }
     wi_slab_forget(slab);
 }

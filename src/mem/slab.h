@@ -15,20 +15,24 @@ struct wi_slab {
     uint32_t record_size;    /* [const] a power of two, or a multiple of the cache line; 8 at least */
     uint32_t chunk_records;  /* [const] slots a chunk, a power of two, one of them not a record; chunk memory is
                                    record_size * chunk_records, below 4 GiB */
-    struct wi_lock lock;     /* guards free, fresh, chunks' growth */
-    void *free;              /* [lock] freed records, linked through their first word; the rest of a freed record keeps
-                                   its last contents */
+    struct wi_lock lock;     /* guards free, n_free, room, fresh, chunks' growth */
+    void **free;             /* [lock] the addresses of freed records, which keep their last contents */
+    uint32_t n_free, room;   /* [lock] of free: used, and all; room for every record that there is */
     uint32_t fresh;          /* [lock] the next number to hand out; a multiple of chunk_records: its chunk is not made */
     _Atomic(char *) *chunks; /* [atomic] WI_SLAB_CHUNKS pointers, filled in order; never changed once set */
     _Atomic uint32_t made;   /* [atomic] numbers below this have been handed out at least once; what they name may be
                                    all zero still */
 };
 
-/* Hands out up to n records linked through their first word (NULL-terminated) into *list; returns how many: fewer than n, or
-   0, only when out of memory. Never-used records are zeroed, reused ones keep their last contents but for the first word. */
-unsigned wi_slab_take(struct wi_slab *slab, unsigned n, void **list);
-/* Takes back a NULL-terminated list of records, first..last linked through their first words. */
-void wi_slab_give(struct wi_slab *slab, void *first, void *last);
+/* Hands out up to n records; returns how many: fewer than n, or 0, only when out of memory. Never-used records are zeroed,
+   reused ones keep their last contents. */
+unsigned wi_slab_take(struct wi_slab *slab, unsigned n, void **records);
+/* Takes back n records. */
+void wi_slab_give(struct wi_slab *slab, unsigned n, void *const *records);
+static inline void wi_slab_give_one(struct wi_slab *slab, void *record)
+{
+    wi_slab_give(slab, 1, &record);
+}
 /* The record with this number, which must have been handed out at least once; NULL for a multiple of chunk_records. */
 void *wi_slab_record(struct wi_slab *slab, uint32_t number);
 /* The number of a record. O(1). */

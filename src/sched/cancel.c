@@ -7,10 +7,7 @@
 #define CHUNK 64U /* members that are ended between two looks at the outside */
 
 struct shards {
-    union {
-        void *next_free; /* slab link */
-        struct wi_members lists[WI_CANCEL_SHARDS];
-    };
+    struct wi_members lists[WI_CANCEL_SHARDS];
 };
 
 static struct wi_slab shard_slab = {.name = "context shards", .record_size = sizeof(struct shards), .chunk_records = 256};
@@ -172,7 +169,6 @@ static bool claim(struct wi_member *member)
 /* Completes n claimed waits; the goroutines that are at rest are queued for all workers at once. */
 static void complete(struct wi_thread *t, struct wi_goroutine **claimed, unsigned n)
 {
-    struct wi_goroutine *first = NULL, **end = &first;
     unsigned queued = 0;
     for (unsigned i = 0; i < n; i++) {
         struct wi_goroutine *g = claimed[i];
@@ -183,13 +179,11 @@ static void complete(struct wi_thread *t, struct wi_goroutine **claimed, unsigne
             continue;
         }
         wi_goroutine_set_state(g, WI_READY);
-        *end = g;
-        end = &g->next;
-        queued++;
+        claimed[queued++] = g;
     }
     if (!queued)
         return;
-    wi_inject_push_list(&wi_inject, first, end, queued);
+    wi_inject_push_all(&wi_inject, claimed, queued);
     wi_alert(t, NULL);
 }
 
@@ -291,8 +285,7 @@ void wi_cancel_destroy(struct wi_canceller *canceller)
     wi_store_relaxed(&canceller->shards, NULL);
     if (!lists)
         return;
-    struct shards *shards = (struct shards *)(void *)lists;
-    wi_slab_give(&shard_slab, shards, shards);
+    wi_slab_give_one(&shard_slab, lists);
 }
 
 void wi_cancel_slabs_forget(void)

@@ -39,7 +39,7 @@ struct wi_member {
 
 /* Aligned, so that workers that join and leave do not share a line. */
 struct wi_members {
-    _Alignas(WI_CACHE_LINE) struct wi_member *first; /* [lock] while the memory is free: the slab's link */
+    _Alignas(WI_CACHE_LINE) struct wi_member *first; /* [lock] */
     struct wi_lock lock;
     uint32_t count; /* [lock] */
 };
@@ -56,7 +56,6 @@ struct wi_canceller {
 
 /* What the scheduler knows of a context; the first part of struct weft_ctx. */
 struct wi_context {
-    void *next_free;                /* slab link */
     _Atomic uint32_t references;    /* [atomic] */
     struct wi_canceller *canceller; /* [const] its own or its nearest ancestor's; NULL: it never ends */
 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define RECORDS_BATCH 64U /* what a worker gets from the slab, and gives back, at a time */
+#define RECORDS_AHEAD 4U  /* how far ahead one that may be cold is fetched */
 #define STACKS_CACHED 64U
 #define STACKS_BATCH 16U
 #define IDS_BATCH 256U
@@ -20,31 +21,27 @@ struct wi_slab wi_goroutines = {
 
 static inline struct wi_goroutine *obtain_record(struct wi_worker *w)
 {
-    void *list;
+    void *record;
     if (!w)
-        return wi_slab_take(&wi_goroutines, 1, &list) ? list : NULL;
-    struct wi_goroutine *g = w->records;
-    if (WI_UNLIKELY(!g)) {
-        unsigned n = wi_slab_take(&wi_goroutines, RECORDS_BATCH, &list);
-        if (n == 0)
+        return wi_slab_take(&wi_goroutines, 1, &record) ? record : NULL;
+    uint32_t held = w->records_held;
+    if (WI_UNLIKELY(held == 0)) {
+        held = wi_slab_take(&wi_goroutines, RECORDS_BATCH, w->records);
+        if (held == 0)
             return NULL;
-        wi_store_relaxed(&w->records_held, n);
-        g = list;
     }
-    w->records = g->next;
-    wi_bump(&w->records_held, -1U);
-    return g;
+    if (held >= RECORDS_AHEAD)
+        __builtin_prefetch(w->records[held - RECORDS_AHEAD], 1);
+    w->records_held = held - 1;
+    return w->records[held - 1];
 }
 
+/* Gives the oldest n back. */
 static void give_records(struct wi_worker *w, unsigned n)
 {
-    struct wi_goroutine *first = w->records, *last = first;
-    for (unsigned i = 1; i < n; i++)
-        last = last->next;
-    w->records = last->next;
-    last->next = NULL;
-    wi_bump(&w->records_held, -n);
-    wi_slab_give(&wi_goroutines, first, last);
+    wi_slab_give(&wi_goroutines, n, w->records);
+    w->records_held -= n;
+    memmove(w->records, w->records + n, w->records_held * sizeof w->records[0]);
 }
 
 static inline void count_started(struct wi_worker *w)
@@ -71,14 +68,11 @@ void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
     wi_goroutine_set_state(g, WI_FREE);
     count_ended(w);
     if (WI_UNLIKELY(!w)) {
-        g->next = NULL;
-        wi_slab_give(&wi_goroutines, g, g);
+        wi_slab_give_one(&wi_goroutines, g);
         return;
     }
-    g->next = w->records;
-    w->records = g;
-    wi_bump(&w->records_held, 1);
-    if (WI_UNLIKELY(wi_load_relaxed(&w->records_held) > 4 * RECORDS_BATCH))
+    w->records[w->records_held++] = g;
+    if (WI_UNLIKELY(w->records_held == WI_RECORDS_HELD))
         give_records(w, RECORDS_BATCH);
 }
 
@@ -202,8 +196,8 @@ void wi_worker_drain(struct wi_worker *w)
 {
     if (w->stacks_held)
         give_stacks(w, w->stacks_held);
-    if (wi_load_relaxed(&w->records_held))
-        give_records(w, wi_load_relaxed(&w->records_held));
+    if (w->records_held)
+        give_records(w, w->records_held);
 }
 
 /* ---- extras ---- */
@@ -212,9 +206,9 @@ static struct wi_slab extras = {.name = "extras", .record_size = sizeof(struct w
 
 struct wi_extra *wi_extra_of(struct wi_goroutine *g)
 {
-    void *list;
-    if (!g->extra && wi_slab_take(&extras, 1, &list) != 0) {
-        struct wi_extra *extra = list;
+    void *record;
+    if (!g->extra && wi_slab_take(&extras, 1, &record) != 0) {
+        struct wi_extra *extra = record;
         extra->locals = NULL;
         extra->leaving = false;
         extra->name[0] = '\0';
@@ -238,8 +232,7 @@ void wi_extra_free(struct wi_goroutine *g)
 {
     struct wi_extra *extra = g->extra;
     g->extra = NULL;
-    extra->next = NULL;
-    wi_slab_give(&extras, extra, extra);
+    wi_slab_give_one(&extras, extra);
 }
 
 void wi_extras_destroy(void)
@@ -359,10 +352,8 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
         return -EDEADLK;
     struct wi_goroutine *g = make(t, site, flags);
     if (WI_UNLIKELY(!g || (name && set_name(g, name) != 0))) {
-        if (g) {
-            g->next = NULL;
-            wi_slab_give(&wi_goroutines, g, g);
-        }
+        if (g)
+            wi_slab_give_one(&wi_goroutines, g);
         wi_leave(t);
         return -ENOMEM;
     }

@@ -52,7 +52,6 @@ struct wi_wait_kind {
 
 /* Type-stable, because a dump may read the name while its goroutine ends. */
 struct wi_extra {
-    struct wi_extra *next;                    /* slab link */
     void *locals;                             /* [owner] goroutine-local values, see ctx/local.c */
     char name[56];                            /* [owner] "": none */
     bool leaving;                             /* [owner] it exits or panics: unwinding is in use */
@@ -60,7 +59,7 @@ struct wi_extra {
 };
 
 struct wi_goroutine {
-    struct wi_goroutine *next;        /* [holder of the queue it is in]; must be first: slabs link through it */
+    struct wi_goroutine *next;        /* [holder of the list it is in] */
     _Atomic uint32_t state;           /* [stores: who may leave the state; loads: all] turn << 3 | enum wi_state */
     uint32_t flags;                   /* [owner of the state] */
     _Atomic uint64_t wait;            /* [atomic] the wait word, see waiter.h; never reset */

@@ -47,8 +47,8 @@ void wi_home_push(struct wi_goroutine *g)
 
 struct wi_goroutine *wi_home_take(struct wi_thread *t)
 {
-    struct wi_goroutine *g = wi_inject_take(&t->home, 1);
-    if (!g)
+    struct wi_goroutine *g;
+    if (wi_inject_take(&t->home, &g, 1) == 0)
         return NULL;
     wi_sub_relaxed(&wi_sched.n_home, 1);
     if (wi_load_relaxed(&t->home.count))

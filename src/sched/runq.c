@@ -5,39 +5,34 @@
 
 #include <time.h>
 
-/* Takes the n oldest off the ring as a list. */
-static unsigned detach_oldest(struct wi_ring *ring, unsigned n, struct wi_goroutine ***end)
+/* Moves the n oldest of the ring, which has so many, to the inject queue: in two pieces where they go round its end. */
+static void move_oldest(struct wi_ring *ring, unsigned n)
 {
-    unsigned taken = 0;
-    for (struct wi_goroutine *g; taken < n && (g = wi_ring_oldest(ring)); taken++) {
-        **end = g;
-        *end = &g->next;
+    while (n > 0) {
+        uint32_t head = wi_load_relaxed(&ring->head), first = head % WI_RUNQ_SIZE;
+        unsigned some = n < WI_RUNQ_SIZE - first ? n : WI_RUNQ_SIZE - first;
+        wi_store_relaxed(&ring->head, head + some);
+        wi_inject_push_all(&wi_inject, &ring->slots[first], some);
+        n -= some;
     }
-    return taken;
 }
 
 void wi_ring_overflow(struct wi_ring *ring)
 {
-    struct wi_goroutine *first = NULL, **end = &first;
-    unsigned n = detach_oldest(ring, WI_RUNQ_SIZE / 2, &end);
-    *end = NULL;
-    wi_inject_push_list(&wi_inject, first, end, n);
+    move_oldest(ring, WI_RUNQ_SIZE / 2);
 }
 
 unsigned wi_runq_share(struct wi_runq *q)
 {
-    struct wi_goroutine *first = NULL, **end = &first;
-    unsigned n = detach_oldest(&q->woken, (wi_ring_length(&q->woken) + 1) / 2, &end);
-    n += detach_oldest(&q->fresh, (wi_ring_length(&q->fresh) + 1) / 2, &end);
-    if (n == 0 && (*end = wi_load_relaxed(&q->next))) {
-        end = &(*end)->next;
-        wi_store_relaxed(&q->next, NULL);
-        n = 1;
-    }
-    *end = NULL;
-    if (n)
-        wi_inject_push_list(&wi_inject, first, end, n);
-    return n;
+    unsigned woken = (wi_ring_length(&q->woken) + 1) / 2, fresh = (wi_ring_length(&q->fresh) + 1) / 2;
+    move_oldest(&q->woken, woken);
+    move_oldest(&q->fresh, fresh);
+    struct wi_goroutine *next = wi_load_relaxed(&q->next);
+    if (woken + fresh > 0 || !next)
+        return woken + fresh;
+    wi_store_relaxed(&q->next, NULL);
+    wi_inject_push(&wi_inject, next);
+    return 1;
 }
 
 bool wi_runq_slice_is_over(struct wi_runq *q, uint32_t tick)

@@ -52,8 +52,7 @@ static void forget_everything(void)
     memset(&wi_sched, 0, sizeof wi_sched);
     wi_store_relaxed(&wi_sched.armed_ns, INT64_MAX);
     wi_store_relaxed(&wi_sched.sentinel_ns, INT64_MAX);
-    memset(&wi_inject, 0, sizeof wi_inject);
-    memset(&wi_blockers, 0, sizeof wi_blockers);
+    wi_injects_forget();
     memset(&start_lock, 0, sizeof start_lock);
     wi_slab_forget(&wi_goroutines);
     wi_slab_forget(&wi_threads);
@@ -187,6 +186,7 @@ static void free_everything(void)
     wi_threads_outdate();
     wi_slab_destroy(&wi_goroutines);
     wi_extras_destroy();
+    wi_injects_destroy();
     wi_stack_destroy();
     memset(&wi_sched, 0, sizeof wi_sched);
     wi_store_relaxed(&wi_sched.armed_ns, INT64_MAX);

@@ -36,10 +36,10 @@ static void clear(void *from, const void *to)
 
 static struct wi_thread *take_record(enum wi_thread_kind kind)
 {
-    void *list;
-    if (wi_slab_take(&wi_threads, 1, &list) == 0)
+    void *record;
+    if (wi_slab_take(&wi_threads, 1, &record) == 0)
         return NULL;
-    struct wi_thread *t = list;
+    struct wi_thread *t = record;
     /* Others may still look at what the record's last user left; so these are never cleared: epoch, number, alive, tid,
        cpu_clock; wake is stored. The epoch goes on: an asker that looks at the last user must see a change. A runtime thread
        begins inside weft: nobody takes the worker that it is given before it has begun. */
@@ -61,8 +61,8 @@ static struct wi_thread *take_record(enum wi_thread_kind kind)
 static void give_record(struct wi_thread *t)
 {
     wi_store_release(&t->alive, false);
-    t->next_free = NULL;
-    wi_slab_give(&wi_threads, t, t);
+    wi_inject_close(&t->home);
+    wi_slab_give_one(&wi_threads, t);
 }
 
 /* What every thread notes of itself. */
@@ -94,8 +94,7 @@ static void foreign_thread_ends(void *argument)
     if (!self)
         return;
     wi_goroutine_set_state(self, WI_FREE);
-    self->next = NULL;
-    wi_slab_give(&wi_goroutines, self, self);
+    wi_slab_give_one(&wi_goroutines, self);
 }
 
 /* A foreign thread keeps its record's address in its thread-local variable, where nobody else can clear it. So the
@@ -135,16 +134,15 @@ int wi_thread_adopt(void)
         set_current(NULL);
         give_record(outdated);
     }
-    void *list;
-    if (wi_slab_take(&wi_goroutines, 1, &list) == 0)
+    void *record;
+    if (wi_slab_take(&wi_goroutines, 1, &record) == 0)
         return -ENOMEM;
-    struct wi_goroutine *self = list;
+    struct wi_goroutine *self = record;
     struct wi_thread *t = take_record(WI_THREAD_FOREIGN);
     if (!t || !exit_key_made || pthread_setspecific(exit_key, t) != 0) {
         if (t)
             give_record(t);
-        self->next = NULL;
-        wi_slab_give(&wi_goroutines, self, self);
+        wi_slab_give_one(&wi_goroutines, self);
         return -ENOMEM;
     }
     self->flags = WI_G_THREAD;

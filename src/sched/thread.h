@@ -25,7 +25,6 @@ struct wi_exceptions {
 };
 
 struct wi_thread {
-    void *next_free;                    /* slab link: first */
     _Atomic uint32_t epoch;             /* [stores: thread; loads: all] odd: inside weft */
     uint32_t number;                    /* [const] in its slab; names it in claim words */
     uint64_t owned;                     /* [const] WI_CLAIM_OWNED(this thread) */

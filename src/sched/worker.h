@@ -31,6 +31,7 @@ enum wi_attention {
 };
 
 #define WI_LAZY_SURE 32
+#define WI_RECORDS_HELD 256U
 #define WI_DETACHED_MAX 10000U /* threads that run goroutines without a worker */
 
 struct wi_worker {
@@ -45,13 +46,13 @@ struct wi_worker {
     bool look;                                   /* [owner] it is time to look at inject, timers and the poller */
     uint32_t looked_tick;                        /* [owner] the pick at which it last did */
     bool home_next;                              /* [owner] whose turn it is: the thread's home, or the queue */
-    _Atomic uint32_t records_held;               /* [stores: owner] */
+    uint32_t records_held;                       /* [owner] */
     uint32_t stacks_held;                        /* [owner] */
-    struct wi_goroutine *records;                /* [owner] free records */
     struct wi_stack *stacks;                     /* [owner] free stacks of the default size */
     uint64_t next_id, last_id;                   /* [owner] ids to give out */
     _Atomic uint64_t started, ended;             /* [stores: owner] goroutines, here */
     _Atomic int64_t now_ns;                      /* [stores: owner, monitor] a recent time, for "waits since" */
+    void *records[WI_RECORDS_HELD];              /* [owner] free records, the last ones first */
 
     _Alignas(WI_CACHE_LINE) struct wi_worker *next_idle; /* [wi_sched.lock] */
 };

@@ -1,17 +1,20 @@
-/* test_runq.c — a worker's run queue: order, overflow, sharing, turns. */
+/* test_runq.c — a worker's run queue: order, overflow, sharing, turns; the inject queue, also without memory. */
 #include "sched/inject.h"
 #include "sched/runq.h"
 #include "test.h"
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 enum { MANY = 1000 };
 static struct wi_goroutine goroutines[MANY];
+static struct wi_goroutine *taken[MANY];
 static struct wi_runq q;
 
 static void reset(void)
 {
     memset(&q, 0, sizeof q);
-    while (wi_inject_take(&wi_inject, UINT32_MAX))
+    while (wi_inject_take(&wi_inject, taken, MANY))
         continue;
 }
 
@@ -114,8 +117,9 @@ TEST(what_overflows_goes_to_the_inject_queue_in_order)
     CHECK(wi_runq_length(&q) <= WI_RUNQ_SIZE);
     CHECK_EQ(wi_runq_length(&q) + wi_load_relaxed(&wi_inject.count), MANY);
     int expected = 0;
-    for (struct wi_goroutine *g = wi_inject_take(&wi_inject, UINT32_MAX); g; g = g->next)
-        CHECK_EQ(number_of(g), expected++);
+    unsigned n = wi_inject_take(&wi_inject, taken, MANY);
+    for (unsigned i = 0; i < n; i++)
+        CHECK_EQ(number_of(taken[i]), expected++);
     for (int i; (i = pick()) >= 0;)
         CHECK_EQ(i, expected++);
     CHECK_EQ(expected, MANY);
@@ -132,24 +136,92 @@ TEST(half_is_shared_rounded_up_and_nothing_is_lost)
                 wi_ring_push(&q.fresh, &goroutines[100 + i]);
             CHECK_EQ(wi_runq_share(&q), (woken + 1) / 2 + (fresh + 1) / 2);
             CHECK_EQ(wi_load_relaxed(&wi_inject.count) + wi_runq_length(&q), woken + fresh);
-            struct wi_goroutine *g = wi_inject_take(&wi_inject, 1);
-            CHECK_EQ(number_of(g), woken ? 0 : fresh ? 100 : -1); /* the oldest */
+            unsigned n = wi_inject_take(&wi_inject, taken, 1);
+            CHECK_EQ(n == 0 ? -1 : number_of(taken[0]), woken ? 0 : fresh ? 100 : -1); /* the oldest */
         }
+}
+
+/* Pushes one by one, some by some, takes more and more: what comes out is what went in, in order. */
+static void push_and_take(unsigned piece)
+{
+    for (unsigned i = 0, n; i < MANY; i += n) {
+        n = piece < MANY - i ? piece : MANY - i;
+        struct wi_goroutine *some[MANY];
+        for (unsigned k = 0; k < n; k++)
+            some[k] = &goroutines[i + k];
+        wi_inject_push_all(&wi_inject, some, n);
+        CHECK_EQ(wi_load_relaxed(&wi_inject.count), i + n);
+    }
+    int expected = 0;
+    for (unsigned n = 1; expected < MANY; n++) {
+        unsigned got = wi_inject_take(&wi_inject, taken, n);
+        for (unsigned i = 0; i < got; i++)
+            CHECK_EQ(number_of(taken[i]), expected++);
+        CHECK(got == n || expected == MANY);
+    }
+    CHECK_EQ(wi_inject_take(&wi_inject, taken, 1), 0);
+    CHECK_EQ(wi_load_relaxed(&wi_inject.count), 0);
 }
 
 TEST(inject_takes_what_it_was_given)
 {
     reset();
-    for (int i = 0; i < MANY; i++)
-        wi_inject_push(&wi_inject, &goroutines[i]);
-    int expected = 0;
-    for (unsigned n = 1; expected < MANY; n++) {
-        unsigned got = 0;
-        for (struct wi_goroutine *g = wi_inject_take(&wi_inject, n); g; g = g->next, got++)
-            CHECK_EQ(number_of(g), expected++);
-        CHECK(got == n || expected == MANY);
+    for (unsigned piece = 1; piece <= MANY; piece = piece * 3 / 2 + 1)
+        push_and_take(piece);
+}
+
+static void without_memory(void)
+{
+    struct rlimit none = {0, RLIM_INFINITY};
+    CHECK_EQ(getrlimit(RLIMIT_AS, &none), 0);
+    none.rlim_cur = 4096;
+    CHECK_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    if (wi_os_reserve(1 << 20, 0))
+        _exit(0);     /* a user-mode emulator has no limits */
+    push_and_take(7); /* all are linked */
+    none.rlim_cur = none.rlim_max;
+    CHECK_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    push_and_take(7);
+    _exit(0);
+}
+
+/* There is one chunk of segments, all in use: the segments are full, the next are linked, and so are those after them,
+   although there is memory again, until all that were linked are gone. */
+static void memory_in_between(void)
+{
+    struct rlimit limit;
+    unsigned pushed = 0, expected = 0;
+    CHECK_EQ(getrlimit(RLIMIT_AS, &limit), 0);
+    struct rlimit none = {4096, limit.rlim_max};
+    wi_inject_push(&wi_inject, &goroutines[pushed++]);
+    CHECK_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    while (!wi_inject.linked && pushed < 1000000)
+        wi_inject_push(&wi_inject, &goroutines[pushed++ % MANY]);
+    CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    for (int i = 0; i < MANY / 2; i++) /* a record can be linked once only */
+        wi_inject_push(&wi_inject, &goroutines[pushed++ % MANY]);
+    while (expected < pushed) {
+        CHECK_EQ(wi_inject_take(&wi_inject, taken, 1), 1);
+        CHECK_EQ(number_of(taken[0]), expected++ % MANY);
     }
-    CHECK(wi_inject_take(&wi_inject, 1) == NULL);
+    CHECK(!wi_inject.linked);
+    push_and_take(100);
+    _exit(0);
+}
+
+TEST(inject_works_without_memory)
+{
+    static void (*const bodies[])(void) = {without_memory, memory_in_between};
+    for (unsigned i = 0; i < 2; i++) {
+        reset();
+        wi_injects_forget();
+        pid_t child = fork();
+        if (child == 0)
+            bodies[i]();
+        int status;
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        CHECK_EQ(status, 0);
+    }
 }
 
 TEST_MAIN()

@@ -8,38 +8,19 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* Takes n records into an array. */
-static unsigned take(struct wi_slab *slab, unsigned n, void **records)
-{
-    void *list;
-    unsigned got = wi_slab_take(slab, n, &list), count = 0;
-    for (void *record = list; record; record = *(void **)record)
-        records[count++] = record;
-    CHECK_EQ(count, got);
-    return got;
-}
-
-static void give(struct wi_slab *slab, void **records, unsigned n)
-{
-    for (unsigned i = 0; i + 1 < n; i++)
-        *(void **)records[i] = records[i + 1];
-    *(void **)records[n - 1] = NULL;
-    wi_slab_give(slab, records[0], records[n - 1]);
-}
-
 static void check_numbers(uint32_t record_size, uint32_t chunk_records, unsigned n, size_t align)
 {
     struct wi_slab slab = {.name = "test", .record_size = record_size, .chunk_records = chunk_records};
     void **records = calloc(n, sizeof *records);
     bool *seen = calloc((size_t)n * 2 + 2, sizeof *seen);
-    CHECK_EQ(take(&slab, n, records), n);
+    CHECK_EQ(wi_slab_take(&slab, n, records), n);
     uint32_t made = wi_load_acquire(&slab.made);
     CHECK(made > n && made < 2 * n + 2);
     for (unsigned i = 0; i < n; i++) {
         CHECK_EQ((uintptr_t)records[i] % align, 0);
-        for (uint32_t byte = sizeof(void *); byte < record_size; byte++)
+        for (uint32_t byte = 0; byte < record_size; byte++)
             CHECK_EQ(((char *)records[i])[byte], 0);
-        memset((char *)records[i] + sizeof(void *), 0xa5, record_size - sizeof(void *)); /* overlaps would show */
+        memset(records[i], 0xa5, record_size); /* overlaps would show */
         uint32_t number = wi_slab_number(&slab, records[i]);
         CHECK(number > 0 && number < made && !seen[number]);
         seen[number] = true;
@@ -53,7 +34,7 @@ static void check_numbers(uint32_t record_size, uint32_t chunk_records, unsigned
     CHECK_EQ(walked, n);
     wi_slab_destroy(&slab);
     CHECK_EQ(slab.fresh, 0);
-    CHECK_EQ(take(&slab, 1, records), 1);
+    CHECK_EQ(wi_slab_take(&slab, 1, records), 1);
     CHECK_EQ(wi_slab_number(&slab, records[0]), 1);
     wi_slab_destroy(&slab);
     free(records);
@@ -73,11 +54,11 @@ TEST(reused_records_keep_their_contents)
 {
     struct wi_slab slab = {.name = "test", .record_size = 64, .chunk_records = 64};
     uint64_t *records[10], *again[11];
-    CHECK_EQ(take(&slab, 10, (void **)records), 10);
+    CHECK_EQ(wi_slab_take(&slab, 10, (void **)records), 10);
     for (unsigned i = 0; i < 10; i++)
         records[i][1] = wi_slab_number(&slab, records[i]);
-    give(&slab, (void **)records, 10);
-    CHECK_EQ(take(&slab, 11, (void **)again), 11);
+    wi_slab_give(&slab, 10, (void **)records);
+    CHECK_EQ(wi_slab_take(&slab, 11, (void **)again), 11);
     for (unsigned i = 0; i < 10; i++) {
         CHECK(again[i] == records[i]);
         CHECK_EQ(again[i][1], wi_slab_number(&slab, again[i]));
@@ -92,7 +73,7 @@ TEST(first_chunk_costs_what_it_uses)
     struct wi_slab slab = {.name = "test", .record_size = 128, .chunk_records = 16384};
     enum { CHUNK = 2 << 20 };
     static void *records[20000];
-    CHECK_EQ(take(&slab, 1, records), 1);
+    CHECK_EQ(wi_slab_take(&slab, 1, records), 1);
     char *chunk = (char *)((uintptr_t)records[0] & ~(uintptr_t)(CHUNK - 1));
     unsigned char present[CHUNK / 4096];
     unsigned pages = 0;
@@ -100,7 +81,7 @@ TEST(first_chunk_costs_what_it_uses)
     for (unsigned i = 0; i < CHUNK / wi_os_page_size(); i++)
         pages += present[i] & 1;
     CHECK_EQ(pages, 1);
-    CHECK_EQ(take(&slab, 20000, records), 20000);
+    CHECK_EQ(wi_slab_take(&slab, 20000, records), 20000);
     CHECK_EQ((uintptr_t)records[19999] / CHUNK * CHUNK + 128 * (20001 % 16384 + 1), (uintptr_t)records[19999]);
     wi_slab_destroy(&slab);
 }
@@ -109,7 +90,7 @@ static void limited_child(void)
 {
     struct wi_slab slab = {.name = "test", .record_size = 4096, .chunk_records = 256};
     static void *records[100000];
-    CHECK_EQ(take(&slab, 1, records), 1);
+    CHECK_EQ(wi_slab_take(&slab, 1, records), 1);
     long pages;
     FILE *file = fopen("/proc/self/statm", "r");
     CHECK(file && fscanf(file, "%ld", &pages) == 1);
@@ -124,10 +105,10 @@ static void limited_child(void)
         fflush(stdout);
         _exit(0);
     }
-    unsigned got = take(&slab, 10000, records + 1);
+    unsigned got = wi_slab_take(&slab, 10000, records + 1);
     CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
     CHECK(got >= 8 * 255 && got < 17 * 255); /* all of the chunks that fit, whole */
-    CHECK_EQ(take(&slab, 1000, records + 1 + got), 1000);
+    CHECK_EQ(wi_slab_take(&slab, 1000, records + 1 + got), 1000);
     for (unsigned i = 0; i < 1001 + got; i++)
         CHECK(wi_slab_record(&slab, wi_slab_number(&slab, records[i])) == records[i]);
     _exit(0);
@@ -152,14 +133,14 @@ static void *churn(void *argument)
     uint64_t random = (uint64_t)(uintptr_t)argument, *mine[64];
     for (int round = test_scale(20000); round > 0; round--) {
         unsigned n = (unsigned)(test_random_from(&random) % 64) + 1;
-        CHECK_EQ(take(&shared, n, (void **)mine), n);
+        CHECK_EQ(wi_slab_take(&shared, n, (void **)mine), n);
         for (unsigned i = 0; i < n; i++)
             mine[i][1] = (uint64_t)(uintptr_t)argument, mine[i][2] = i;
         for (unsigned i = 0; i < n; i++) {
             CHECK(mine[i][1] == (uint64_t)(uintptr_t)argument && mine[i][2] == i);
             CHECK(wi_slab_record(&shared, wi_slab_number(&shared, mine[i])) == mine[i]);
         }
-        give(&shared, (void **)mine, n);
+        wi_slab_give(&shared, n, (void **)mine);
     }
     return NULL;
 }
