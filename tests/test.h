@@ -160,11 +160,16 @@ static TEST_UNUSED_ bool test_on_valgrind(void)
     return preload && strstr(preload, "vgpreload");
 }
 
+static TEST_UNUSED_ int test_percentage_(void)
+{
+    const char *text = getenv("WEFT_TEST_SCALE");
+    return text && *text ? atoi(text) : 100;
+}
+
 /* How often to do what is done n times on a machine of its own: at least 1. */
 static TEST_UNUSED_ int test_scale(int n)
 {
-    const char *text = getenv("WEFT_TEST_SCALE");
-    long long scaled = (long long)n * (text && *text ? atoll(text) : 100) / 100;
+    long long scaled = (long long)n * test_percentage_() / 100;
     if (TEST_TSAN)
         scaled /= 10;
     else if (TEST_ASAN)
@@ -174,11 +179,28 @@ static TEST_UNUSED_ int test_scale(int n)
     return scaled < 1 ? 1 : scaled > INT32_MAX ? INT32_MAX : (int)scaled;
 }
 
+/* Below this percentage a test is one of thousands of repetitions, a soak: each may do the less, because all together do the
+   more. Above it a test is meant to show on its own what it is about, in every build. */
+enum { TEST_SOAK_BELOW_ = 10 };
+
+/* For what is too few to scale, or lasts rather than repeats: n; in a soak a part of it, but no less than what still can
+   fail. */
+static TEST_UNUSED_ int test_shorten(int least, int n)
+{
+    long long part = (long long)n * test_percentage_() / TEST_SOAK_BELOW_;
+    return part >= n ? n : part < least ? least : (int)part;
+}
+
+/* Whether to try this one of many similar cases: yes; in a soak as often as chance has it, least % or more of the time. */
+static TEST_UNUSED_ bool test_picked(int least)
+{
+    return (int)(test_random() % 100) < test_shorten(least, 100);
+}
+
 /* Of many similar cases every how-manyth to try: all of them, unless the scale is small. */
 static TEST_UNUSED_ int test_stride(void)
 {
-    const char *text = getenv("WEFT_TEST_SCALE");
-    int scale = text && *text ? atoi(text) : 100;
+    int scale = test_percentage_();
     return scale >= 25 ? 1 : scale >= 15 ? 2 : 4;
 }
 

@@ -173,6 +173,8 @@ static void every_number_arrives_once(size_t capacity)
 TEST_BOTH(Chan)
 {
     for (size_t capacity = 0; capacity < 200; capacity += capacity < 12 ? 1 : 23) {
+        if (!test_picked(15))
+            continue;
         receive_blocks_when_empty(capacity);
         send_blocks_when_full(capacity);
         closed_gives_what_is_buffered_then_zero(capacity);
@@ -338,7 +340,7 @@ static void forward_one_of_four(int_chan *in, int_chan out, int_chan done)
 
 TEST_GO(SelectFairness)
 {
-    const long long trials = 10000;
+    const long long trials = test_shorten(1000, 10000);
     int_chan in[4], out = weft_chan_make(int, 0), done = weft_chan_make(int, 0);
     weft_waitgroup wg = {0};
     for (int k = 0; k < 4; k++) /* the last two are never ready */
@@ -401,6 +403,8 @@ TEST_BOTH(PseudoRandomSend)
 {
     enum { N = 100 };
     for (size_t capacity = 0; capacity <= N; capacity += 4) {
+        if (!test_picked(15))
+            continue;
         int_chan c = weft_chan_make(int, capacity);
         weft_waitgroup wg = {0};
         int values[N], ones = 0;
@@ -522,7 +526,7 @@ TEST_BOTH(SelectStackAdjust)
     int_chan ready = weft_chan_make(int, 0);
     weft_waitgroup wg = {0};
     int target = 42;
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < test_shorten(4, 20); i++) {
         weft_wg_go(&wg, receive_pointers, c, d, ready, i % 2);
         CHECK(weft_recv(ready, NULL));
         if (i % 4 < 2)

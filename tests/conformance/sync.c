@@ -38,7 +38,7 @@ static void check_two_groups(weft_waitgroup *first, weft_waitgroup *second)
 TEST_BOTH(WaitGroup)
 {
     weft_waitgroup a = {0}, b = {0};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < test_shorten(2, 8); i++) {
         check_two_groups(&a, &b);
         check_two_groups(&b, &a);
     }
@@ -118,11 +118,12 @@ static void wait_ready(weft_waitgroup *go, weft_waitgroup *ready, weft_waitgroup
 TEST_BOTH(ManyWaitersAndReuse)
 {
     weft_waitgroup go = {0}, ready = {0}, left = {0};
+    int waiters = test_shorten(40, 200);
     for (int round = 0; round < test_scale(30); round++) {
         weft_wg_add(&go, 1);
-        weft_wg_add(&ready, 200);
-        weft_wg_add(&left, 200);
-        for (int i = 0; i < 200; i++)
+        weft_wg_add(&ready, waiters);
+        weft_wg_add(&left, waiters);
+        for (int i = 0; i < waiters; i++)
             weft_go(wait_ready, &go, &ready, &left);
         weft_wg_wait(&ready);
         if (round & 1)
@@ -217,9 +218,12 @@ static void spawn_tree(_Atomic int *leaves, int depth)
 TEST_BOTH(WaitGroupGoInATree)
 {
     _Atomic int leaves = 0;
+    int depth = test_shorten(4, 6), expected = test_scale(10);
     for (int i = 0; i < test_scale(10); i++)
-        spawn_tree(&leaves, 6);
-    CHECK_EQ(atomic_load(&leaves), 729 * test_scale(10));
+        spawn_tree(&leaves, depth);
+    for (int i = 0; i < depth; i++)
+        expected *= 3;
+    CHECK_EQ(atomic_load(&leaves), expected);
 }
 
 /* ---- Mutex ---- */
@@ -324,7 +328,7 @@ static int64_t process_cpu_ns(void)
 
 static void lock_modestly(weft_mutex *m, int64_t *longest_ns)
 {
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < test_shorten(2, 10); i++) {
         weft_sleep(100 * WEFT_US);
         int64_t start_ns = process_cpu_ns(); /* not wall time: the machine may have no core for us */
         weft_lock(m);

@@ -179,7 +179,7 @@ NONBLOCK_OF(struct triple, nonblock_struct, {1, -2, INT64_MAX})
 
 TEST_BOTH(nonblock)
 {
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < test_shorten(4, 40); i++) {
         size_t capacity = (size_t)i % 2;
         bool by_select = i / 2 % 2;
         nonblock_int_nonblock(capacity, by_select);
@@ -452,7 +452,7 @@ static void receive_in_form(int form, int_chan c)
 
 TEST_BOTH(select7)
 {
-    for (int i = 0; i < 360; i++) {
+    for (int i = 0; i < test_shorten(36, 360); i++) {
         int_chan c = weft_chan_make(int, (size_t)i / 9 % 2);
         weft_waitgroup wg = {0};
         int send_form = i % 3, receive_form = i / 3 % 3;
@@ -489,25 +489,26 @@ static void filter(int_chan in, int_chan out, int prime)
 
 TEST_BOTH(sieve1)
 {
-    enum { N = 120 };
-    int_chan chain[N + 1];
+    enum { MOST = 120 };
+    int n = test_shorten(30, MOST);
+    int_chan chain[MOST + 1];
     weft_waitgroup wg = {0};
     chain[0] = weft_chan_make(int, 0);
     weft_wg_go(&wg, generate, chain[0]);
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < n; i++) {
         static const int first[] = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79};
         int prime = 0;
         CHECK(weft_recv(chain[i], &prime));
         if (i < (int)(sizeof first / sizeof *first))
             CHECK_EQ(prime, first[i]);
-        if (i == N - 1)
+        if (i == MOST - 1)
             CHECK_EQ(prime, 659);
         chain[i + 1] = weft_chan_make(int, 0);
         weft_wg_go(&wg, filter, chain[i], chain[i + 1], prime);
     }
-    CHECK_EQ(weft_close(chain[N]), 0);
+    CHECK_EQ(weft_close(chain[n]), 0);
     weft_wg_wait(&wg);
-    for (int i = 0; i <= N; i++)
+    for (int i = 0; i <= n; i++)
         weft_chan_free(chain[i]);
 }
 
@@ -529,9 +530,10 @@ TEST_BOTH(zerosize)
     CHECK_EQ(weft_try_recv(c, NULL), 0);
     CHECK_EQ(weft_try_recv(c, &value), -EAGAIN);
     CHECK_EQ(weft_chan_cap(huge), (size_t)1 << 40);
-    for (size_t i = 0; i < 5000; i++)
+    size_t n = (size_t)test_shorten(500, 5000);
+    for (size_t i = 0; i < n; i++)
         CHECK_EQ(weft_send(huge, value), 0);
-    CHECK_EQ(weft_chan_len(huge), 5000);
+    CHECK_EQ(weft_chan_len(huge), n);
     weft_chan_free(c);
     weft_chan_free(huge);
 }

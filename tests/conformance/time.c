@@ -39,9 +39,9 @@ TEST_BOTH(SleepIsNeverShort)
         1, 10, 999, 1000, 1001, 49999, 100 * WEFT_US, 999999, WEFT_MS, 3 * WEFT_MS + 1, 20 * WEFT_MS};
     weft_waitgroup wg = {0};
     for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
-        weft_wg_go(&wg, sleep_exactly, durations[i], 10);
+        weft_wg_go(&wg, sleep_exactly, durations[i], test_shorten(2, 10));
     for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
-        sleep_exactly(durations[i], 3); /* the test's own thread or goroutine */
+        sleep_exactly(durations[i], test_shorten(1, 3)); /* the test's own thread or goroutine */
     weft_wg_wait(&wg);
 }
 
@@ -58,7 +58,7 @@ TEST(TenThousandSleepers)
     weft_waitgroup wg = {0};
     int64_t start_ns = clock_ns();
     for (int i = 0; i < n; i++)
-        weft_wg_go(&wg, sleep_randomly, test_random(), at_least(30, test_scale(300)) * WEFT_MS, &woken);
+        weft_wg_go(&wg, sleep_randomly, test_random(), test_shorten(30, 300) * WEFT_MS, &woken);
     weft_wg_wait(&wg);
     CHECK_EQ(atomic_load(&woken), n);
     CHECK(clock_ns() - start_ns < 20 * WEFT_SECOND); /* one after the other they would take 25 minutes */
@@ -154,7 +154,7 @@ TEST(SleepForEver)
         weft_go(sleep_for_ever, durations[i], &asleep);
     weft_wg_wait(&asleep);
     weft_waitgroup wg = {0};
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < test_shorten(20, 100); i++)
         weft_wg_go(&wg, sleep_exactly, WEFT_MS, 3);
     weft_wg_wait(&wg);
     nap_ms(50);
@@ -191,11 +191,11 @@ static void take_turns(weft_chan(int) from, weft_chan(int) to, int turns)
    waits for its turn in the queues, runs all the same. */
 TEST(TimersThatAreAlwaysDueStarveNobody)
 {
-    enum { SLEEPERS = 100 };
+    int sleepers = test_shorten(40, 100);
     atomic_bool stop = false;
     weft_chan(int) never = weft_chan_make(int, 0), there = weft_chan_make(int, 0), back = weft_chan_make(int, 0);
     weft_waitgroup wg = {0}, turns = {0};
-    for (int i = 0; i < SLEEPERS; i++)
+    for (int i = 0; i < sleepers; i++)
         weft_wg_go(&wg, time_out_until, &stop, never, i % 2);
     int rounds = test_scale(200) + 2;
     weft_wg_go(&turns, take_turns, there, back, rounds);

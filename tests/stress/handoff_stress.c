@@ -204,9 +204,9 @@ TEST_BOTH(CounterBesideNaps)
     for (int i = 0; i < 8; i++)
         weft_wg_go(&wg, nap_and_yield, &stop, test_random());
     weft_wg_go(&wg, count_and_yield, &stop, &count);
-    int windows = at_least(2, test_scale(10));
+    int windows = test_shorten(1, 10);
     for (int i = 0; i < windows; i++) {
-        weft_sleep(50 * WEFT_MS);
+        weft_sleep(test_shorten(10, 50) * WEFT_MS);
         uint64_t before = atomic_load(&count);
         CHECK(HOLDS_WITHIN(20000, atomic_load(&count) > before + 1000));
     }
@@ -223,7 +223,7 @@ TEST(ThreadsDoNotPileUp)
         atomic_store(&stop, false);
         for (int i = 0; i < 30; i++)
             weft_wg_go(&wg, nap_and_yield, &stop, test_random());
-        nap_ms(60);
+        nap_ms(test_shorten(15, 60));
         atomic_store(&stop, true);
         weft_wg_wait(&wg);
     }

@@ -199,14 +199,14 @@ static void live_and_count(int founders)
 TEST(EverythingAtOnce)
 {
     for (int round = 0; round < test_scale(10); round++)
-        live_and_count(30);
+        live_and_count(test_shorten(8, 30));
     CHECK(HOLDS_WITHIN(20000, weft_count() == 0));
 }
 
 TEST_GO(EverythingAtOnceUnderRun)
 {
     for (int round = 0; round < test_scale(10); round++)
-        live_and_count(30);
+        live_and_count(test_shorten(8, 30));
     CHECK(HOLDS_WITHIN(20000, weft_count() == 1));
 }
 
@@ -236,14 +236,15 @@ static int nodes_of(uint64_t seed, int depth)
 /* Trees whose size the seed decides: as many goroutines ran as a plain recursion counts. */
 TEST_BOTH(SpawnTrees)
 {
+    int depth = test_shorten(5, 7);
     for (int round = 0; round < test_scale(10); round++) {
         uint64_t seed = test_random();
         _Atomic int nodes = 0;
         weft_waitgroup wg = {0};
         weft_wg_add(&wg, 1);
-        weft_go(grow, &wg, seed, 7, &nodes);
+        weft_go(grow, &wg, seed, depth, &nodes);
         weft_wg_wait(&wg);
-        CHECK_EQ(atomic_load(&nodes), nodes_of(seed, 7));
+        CHECK_EQ(atomic_load(&nodes), nodes_of(seed, depth));
     }
 }
 
