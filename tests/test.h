@@ -10,7 +10,8 @@
 
    Environment: WEFT_TEST_SEED makes the random numbers repeat (the seed in use is printed first), WEFT_TEST_SCALE is a
    percentage for iteration counts, WEFT_TEST_TIMEOUT the seconds that one test may take before SIGALRM ends the program
-   (0: for ever). CHECK may be used on any thread and in any goroutine. */
+   (0: for ever), WEFT_TEST_REPEAT how often to run the tests in the one process, each time with another seed; so a test
+   must leave the process in a state in which all of them can begin. CHECK may be used on any thread and in any goroutine. */
 #ifndef WEFT_TEST_H
 #define WEFT_TEST_H
 
@@ -60,7 +61,7 @@ typedef struct test_case {
 } test_case;
 
 static test_case *test_first, **test_last = &test_first;
-static uint64_t test_seed_value;   /* [const] once main has begun */
+static uint64_t test_seed_value;   /* [const] while tests run */
 static uint64_t test_random_state; /* [atomic] */
 
 static inline void test_register_(test_case *test)
@@ -220,19 +221,11 @@ static TEST_UNUSED_ void test_run_one_(const test_case *test)
     fflush(stdout);
 }
 
-static TEST_UNUSED_ int test_main_(int argc, char **argv)
+/* Runs the tests that the command line names, or all. */
+static TEST_UNUSED_ int test_run_named_(int argc, char **argv)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    const char *seed = getenv("WEFT_TEST_SEED");
-    test_seed_value = seed && *seed ? strtoull(seed, NULL, 0) : (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     printf("seed %llu\n", (unsigned long long)test_seed_value);
     fflush(stdout);
-    sigset_t alarm_only;
-    sigemptyset(&alarm_only);
-    sigaddset(&alarm_only, SIGALRM);
-    signal(SIGALRM, SIG_DFL);
-    sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
     if (argc < 2)
         for (const test_case *test = test_first; test; test = test->next)
             test_run_one_(test);
@@ -247,6 +240,23 @@ static TEST_UNUSED_ int test_main_(int argc, char **argv)
         test_run_one_(test);
     }
     return 0;
+}
+
+static TEST_UNUSED_ int test_main_(int argc, char **argv)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const char *seed = getenv("WEFT_TEST_SEED"), *repeat = getenv("WEFT_TEST_REPEAT");
+    test_seed_value = seed && *seed ? strtoull(seed, NULL, 0) : (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    sigset_t alarm_only;
+    sigemptyset(&alarm_only);
+    sigaddset(&alarm_only, SIGALRM);
+    signal(SIGALRM, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
+    int status = 0;
+    for (int left = repeat && *repeat ? atoi(repeat) : 1; left > 0 && status == 0; left--, test_seed_value++)
+        status = test_run_named_(argc, argv);
+    return status;
 }
 
 #define TEST_REGISTER_(id, text, function)                                                                                  \

@@ -218,7 +218,7 @@ int app(int expected)
 
 } // namespace
 
-int main()
+static void run_once()
 {
     CHECK(weft_id() == 0);
     test_pipeline(); // as a foreign thread
@@ -227,5 +227,12 @@ int main()
     std::uintptr_t words[6] = {42};
     CHECK(weft_run_(nullptr, &app_site, reinterpret_cast<weft_fn_>(app), words) == 7);
     CHECK(weft_shutdown(10 * WEFT_SECOND) == 0);
+}
+
+int main()
+{
+    const char *repeat = std::getenv("WEFT_TEST_REPEAT"); // as in test.h
+    for (int left = repeat ? std::atoi(repeat) : 1; left > 0; left--)
+        run_once();
     return 0;
 }

@@ -628,6 +628,7 @@ static void nap_often(int64_t ns, int times, _Atomic int *napping, _Atomic int *
 TEST(NapsOverlap)
 {
     static _Atomic int napping, most;
+    atomic_store(&most, 0);
     weft_waitgroup wg = {0};
     for (int i = 0; i < test_shorten(40, 100); i++)
         weft_wg_go(&wg, nap_often, 50 * WEFT_MS, test_shorten(2, 4), &napping, &most);

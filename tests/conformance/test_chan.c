@@ -229,8 +229,15 @@ static const int expectations[OPERATIONS][STATES] = {
     [SELECT_NOTHING] = {[NIL] = BLOCKS, [CLOSED] = BLOCKS, [FULL] = BLOCKS, [EMPTY] = BLOCKS, [UNBUFFERED] = BLOCKS},
 };
 
-static int_chan kept[OPERATIONS * STATES * 2]; /* for the results of those who wait for ever */
+static int_chan *kept; /* for the results of those who wait for ever; grows with each run of the test */
 static int n_kept;
+
+static void keep(int_chan result)
+{
+    kept = realloc(kept, ((size_t)n_kept + 1) * sizeof *kept);
+    CHECK(kept);
+    kept[n_kept++] = result;
+}
 
 static void expect(enum operation operation, enum state state)
 {
@@ -248,7 +255,7 @@ static void expect(enum operation operation, enum state state)
     if (chosen == 0) {
         weft_chan_free(result);
     } else if (state == NIL || operation == SELECT_NOTHING) {
-        kept[n_kept++] = result; /* its goroutine waits for ever, as it should */
+        keep(result); /* its goroutine waits for ever, as it should */
     } else {
         CHECK_EQ(weft_close(c), 0);
         CHECK(weft_recv(result, &value));
