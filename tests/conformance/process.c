@@ -346,8 +346,9 @@ static void cancel_later(weft_ctx *ctx)
 PROCESS_TEST(TestContextCancel)
 {
     static const char *const scripts[] = {"echo $$; exec sleep 1000", /* its output stays open */
-                                          "echo $$; exec >/dev/null 2>/dev/null; exec sleep 1000",    /* it is closed */
-                                          "echo $$; trap '' TERM INT; while :; do sleep 1000; done"}; /* it will not go */
+                                          "echo $$; exec >/dev/null 2>/dev/null; exec sleep 1000", /* it is closed */
+                                          /* it will not go, and leaves a child behind that has its output open */
+                                          "echo $$; trap '' TERM INT; sleep 60 & echo $!; wait"};
     for (int i = 0; i < 6; i++) {
         weft_outcome outcome, late;
         weft_ctx *ctx = i < 3 ? weft_ctx_with_cancel(weft_ctx_background())
@@ -367,6 +368,9 @@ PROCESS_TEST(TestContextCancel)
         pid_t pid = outcome.output ? atoi(outcome.output) : 0;
         if (pid > 0) /* else it was killed before it had said so */
             CHECK_EQ(kill(pid, 0), -1);
+        const char *child = outcome.output ? strchr(outcome.output, '\n') : NULL;
+        if (child && atoi(child) > 0)
+            kill(atoi(child), SIGKILL); /* nobody else will */
         weft_outcome_free(&outcome);
         weft_outcome_free(&late);
         weft_wg_wait(&wg);
