@@ -237,10 +237,9 @@ static __attribute__((noinline)) int wait_slowly(struct wi_thread *t, weft_chan_
     return w.ok ? 0 : -EPIPE;
 }
 
-/* Waits in q; the lock is held and given up. Leaves weft. The operation's result. One frame with the switch in it: less to
-   save, and less of the stack to fetch when the goroutine goes on. */
-static __attribute__((noinline)) int wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
-                                             const struct wi_wait_kind *kind, void *value)
+/* Waits in q; the lock is held and given up. Leaves weft. The operation's result. */
+static inline __attribute__((always_inline)) int wait_inline(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
+                                                             const struct wi_wait_kind *kind, void *value)
 {
     struct wi_goroutine *g = t->current;
     struct wi_worker *worker = wi_load_relaxed(&t->worker);
@@ -255,6 +254,19 @@ static __attribute__((noinline)) int wait_in(struct wi_thread *t, weft_chan_core
     wi_stop_unlock(t, worker, g, &c->lock);
     wi_leave(wi_self());
     return w.ok ? 0 : -EPIPE;
+}
+
+/* One frame with the switch in it, and callers end by calling it, so that theirs are gone: less to save, and less of the
+   stack to fetch when the goroutine goes on. */
+static __attribute__((noinline)) int wait_in(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q,
+                                             const struct wi_wait_kind *kind, void *value)
+{
+    return wait_inline(t, c, q, kind, value);
+}
+
+static __attribute__((noinline)) bool wait_for_value(struct wi_thread *t, weft_chan_core *c, void *value)
+{
+    return wait_inline(t, c, &c->receivers, &wi_waits_for_recv, value) == 0;
 }
 
 int weft_chan_core_send(weft_chan_core *c, const void *value)
@@ -275,32 +287,40 @@ int weft_chan_core_send(weft_chan_core *c, const void *value)
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
 }
 
-static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value)
+/* status: 0 or a negative errno; else true or false. */
+static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value, bool status)
 {
-    if (WI_UNLIKELY(!c))
-        return block_for_ever();
+    if (WI_UNLIKELY(!c)) {
+        int reason = block_for_ever();
+        return status ? reason : false;
+    }
     struct wi_thread *t = wi_enter_blocking();
     if (WI_UNLIKELY(!t))
-        return -EDEADLK;
+        return status ? -EDEADLK : false;
     struct wi_waiter *ended;
     wi_lock(&c->lock);
     enum wi_chan_result result = wi_chan_recv_locked(c, value, &ended);
-    if (result == WI_CHAN_WAIT)
-        return wait_in(t, c, &c->receivers, &wi_waits_for_recv, value);
+    if (result == WI_CHAN_WAIT) {
+        if (status)
+            return wait_in(t, c, &c->receivers, &wi_waits_for_recv, value);
+        return wait_for_value(t, c, value);
+    }
     wi_unlock(&c->lock);
     wi_waiter_complete(t, ended);
     wi_leave(t);
+    if (!status)
+        return result == WI_CHAN_DONE;
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
 }
 
 int weft_chan_core_recv_status(weft_chan_core *c, void *value)
 {
-    return receive(c, value);
+    return receive(c, value, true);
 }
 
 bool weft_chan_core_recv(weft_chan_core *c, void *value)
 {
-    return receive(c, value) == 0;
+    return receive(c, value, false) != 0;
 }
 
 /* ---- without waiting ---- */

@@ -184,7 +184,7 @@ static void complete(struct wi_thread *t, struct wi_goroutine **claimed, unsigne
     if (!queued)
         return;
     wi_inject_push_all(&wi_inject, claimed, queued);
-    wi_alert(t, NULL);
+    wi_alert(NULL);
 }
 
 /* Takes up to CHUNK members off n lists, which are locked, for good. It goes from list to list, because a member is on a

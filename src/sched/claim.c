@@ -194,6 +194,7 @@ static void attend(struct wi_thread *t, struct wi_worker *w)
 
 struct wi_thread *wi_enter_slow(struct wi_thread *t, bool may_move)
 {
+    wi_os_barrier_light(); /* the caller's, where it takes a fence */
     struct wi_worker *w = recover_worker(t);
     if (!w && t->pins == 0 && t->current) {
         if ((wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) == 0 || !wi_reattach(t)) {

@@ -25,10 +25,10 @@ static inline struct wi_thread *wi_enter_as(bool may_move)
         return wi_enter_first(t);
     wi_store_relaxed(&t->epoch, epoch + 1);
     wi_perturb();
-    wi_os_barrier_light();                             /* pairs with the heavy barrier in ask, claim.c */
+    wi_barrier_compiler(); /* pairs with the heavy barrier in ask, claim.c; without membarrier nothing is equal to `entry` */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
     if (WI_LIKELY(w != NULL)) {
-        if (WI_UNLIKELY(wi_load_acquire(&w->claim) != t->owned || wi_load_relaxed(&w->attention) != 0))
+        if (WI_UNLIKELY(wi_load_acquire(&w->claim) != t->entry || wi_load_relaxed(&w->attention) != 0))
             t = wi_enter_slow(t, may_move);
     } else if (WI_UNLIKELY(t->kind == WI_THREAD_RUNTIME)) {
         t = wi_enter_slow(t, may_move);

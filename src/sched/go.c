@@ -162,7 +162,7 @@ void wi_feed_starved(void)
         next = list->next;
         wi_inject_push(&wi_inject, list);
     }
-    wi_alert(NULL, NULL);
+    wi_alert(NULL);
 }
 
 bool wi_stacks_are_out(void)
@@ -296,7 +296,7 @@ static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
         wi_ring_push(&w->runq.fresh, g);
     else
         wi_inject_push(&wi_inject, g);
-    wi_alert(t, w);
+    wi_alert(w);
 }
 
 static inline void start(struct wi_thread *t, struct wi_goroutine *g, weft_fn_ fn, const uintptr_t *words)

@@ -125,7 +125,7 @@ static inline __attribute__((always_inline)) void wi_prefetch_stack(const struct
 {
     uintptr_t sp = (uintptr_t)g->sp; /* 0 when it never ran: fetching from nowhere does no harm */
 #pragma GCC unroll 8
-    for (size_t line = 0; line < 5; line++)
+    for (size_t line = 0; line < 4; line++)
         __builtin_prefetch((const void *)(sp + line * WI_CACHE_LINE));
 }
 

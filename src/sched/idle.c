@@ -422,8 +422,7 @@ static void leave_timers_to_owners(struct wi_thread *t)
 /* The last worker went idle, and nothing will happen by itself: whether that is a deadlock is for the monitor to see. */
 static void wake_monitor_for_deadlock(void)
 {
-    if (wi_load_relaxed(&wi_sched.alert) == (WI_ALERT_MONITOR | wi_sched.procs * WI_ALERT_IDLE) &&
-        wi_timers_next_ns() == INT64_MAX)
+    if (wi_only_monitor_can_help() && wi_timers_next_ns() == INT64_MAX)
         wi_monitor_wake();
 }
 
@@ -574,9 +573,14 @@ static void note_push(struct wi_worker *w)
     w->pushed_tick = tick;
 }
 
-void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert)
+void wi_alert_slow(struct wi_worker *w, uint32_t alert)
 {
-    (void)t;
+    if (WI_UNLIKELY(alert & WI_ALERT_FENCE)) {
+        wi_fence_seq_cst();
+        alert = wi_load_relaxed(&wi_sched.alert) & ~WI_ALERT_FENCE;
+        if (alert == 0)
+            return;
+    }
     if (w)
         note_push(w);
     if (alert & WI_ALERT_MONITOR)

@@ -40,7 +40,7 @@ static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argu
         wi_ring_push(&w->runq.woken, g);
     else
         wi_inject_push(g->flags & WI_G_BLOCKER ? &wi_blockers : &wi_inject, g);
-    wi_alert(t, w);
+    wi_alert(w);
     return true;
 }
 
@@ -159,7 +159,7 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
     bool woken = true;
     wi_goroutine_set_state(g, WI_PARKED);
     wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
-    if (wi_load_relaxed(&wi_sched.alert) == (WI_ALERT_MONITOR | wi_sched.procs * WI_ALERT_IDLE))
+    if (wi_only_monitor_can_help())
         wi_monitor_wake(); /* if nobody can wake us it is for the monitor to see */
     if (publish(t, g, argument))
         woken = wi_thread_sleep(t, deadline_ns);
@@ -179,10 +179,17 @@ static __attribute__((noinline)) void ready_on_thread(struct wi_goroutine *g)
     wi_thread_wake(thread);
 }
 
-/* g takes the place of `kicked` as the one to run next. */
+/* wi_ready ends by calling these, so that it needs no frame itself. */
 static __attribute__((noinline)) void push_kicked(struct wi_worker *w, struct wi_goroutine *kicked)
 {
     wi_ring_push(&w->runq.woken, kicked);
+    wi_alert(w);
+}
+
+static __attribute__((noinline)) void inject(struct wi_goroutine *g)
+{
+    wi_inject_push(&wi_inject, g);
+    wi_alert(NULL);
 }
 
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
@@ -193,18 +200,17 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_READY);
-    if (wi_perturb_chance(1024)) {
-        wi_inject_push(&wi_inject, g);
-    } else if (WI_LIKELY(w != NULL)) {
-        wi_prefetch_stack(g); /* it will most likely run in some nanoseconds */
-        struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
-        wi_store_relaxed(&w->runq.next, g);
-        if (kicked)
-            push_kicked(w, kicked);
-    } else {
-        wi_inject_push(&wi_inject, g);
+    if (WI_UNLIKELY(!w) || wi_perturb_chance(1024)) {
+        inject(g);
+        return;
     }
-    wi_alert(t, w);
+    wi_prefetch_stack(g); /* it will most likely run in some nanoseconds */
+    struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
+    wi_store_relaxed(&w->runq.next, g);
+    if (WI_UNLIKELY(kicked != NULL))
+        push_kicked(w, kicked);
+    else
+        wi_alert(w);
 }
 
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
@@ -222,7 +228,7 @@ void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
         else
             wi_inject_push(&wi_inject, g);
     }
-    wi_alert(t, w);
+    wi_alert(w);
 }
 
 void wi_yield(struct wi_thread *t)

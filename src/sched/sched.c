@@ -81,7 +81,7 @@ static void init_workers(struct wi_worker *workers, unsigned procs)
         w->next_idle = wi_sched.idle_workers;
         wi_sched.idle_workers = w;
     }
-    wi_store_relaxed(&wi_sched.alert, procs * WI_ALERT_IDLE);
+    wi_store_relaxed(&wi_sched.alert, procs * WI_ALERT_IDLE + (wi_os_membarrier_works ? 0 : WI_ALERT_FENCE));
 }
 
 static int start_locked(void)

@@ -18,6 +18,7 @@
 #define WI_ALERT_SPIN (1U << 12) /* x number of spinning threads */
 #define WI_ALERT_SPIN_MASK (0xfffU << 12)
 #define WI_ALERT_MONITOR (1U << 24) /* the monitor sleeps for good */
+#define WI_ALERT_FENCE (1U << 25) /* always, where there is no membarrier: a look at alert is worth nothing before a fence */
 #define WI_PROCS_MAX 1024
 
 struct wi_sched {
@@ -111,19 +112,24 @@ bool wi_wait_for_worker(struct wi_thread *t);
 /* Whether there is work that an idle worker should see to. To be called after a heavy barrier. */
 bool wi_work_visible(void);
 /* Somebody pushed work and alert was not 0. */
-void wi_alert_slow(struct wi_thread *t, struct wi_worker *w, uint32_t alert);
+void wi_alert_slow(struct wi_worker *w, uint32_t alert);
 /* Takes a worker off the idle list, one with queued work first; NULL when there is none. wi_sched.lock is held. */
 struct wi_worker *wi_pop_idle_worker(void);
 /* Wakes one idle worker, unless one spins already. */
 void wi_wake_one(void);
 /* After work was queued: the light side of going idle. */
-static inline void wi_alert(struct wi_thread *t, struct wi_worker *w)
+static inline void wi_alert(struct wi_worker *w)
 {
     wi_perturb();
-    wi_os_barrier_light(); /* pairs with the heavy barriers in idle.c and monitor.c */
+    wi_barrier_compiler(); /* pairs with the heavy barriers in idle.c and monitor.c; without membarrier there is WI_ALERT_FENCE */
     uint32_t alert = wi_load_relaxed(&wi_sched.alert);
     if (WI_UNLIKELY(alert != 0))
-        wi_alert_slow(t, w, alert);
+        wi_alert_slow(w, alert);
+}
+/* All workers are idle, nobody spins, and the monitor sleeps for good. */
+static inline bool wi_only_monitor_can_help(void)
+{
+    return (wi_load_relaxed(&wi_sched.alert) & ~WI_ALERT_FENCE) == (WI_ALERT_MONITOR | wi_sched.procs * WI_ALERT_IDLE);
 }
 /* To be called after a timer was added by a thread that has no worker, and before goroutines run for who knows how long:
    somebody will look at the timers in time. */
