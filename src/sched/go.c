@@ -4,7 +4,6 @@
 #include "sched/hooks.h"
 #include "sched/waiter.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -467,18 +466,6 @@ int weft_run_(const weft_options *options, const weft_site *site, weft_fn_ fn, c
 }
 
 /* ---- small public calls ---- */
-
-void weft_yield(void)
-{
-    struct wi_thread *t = wi_enter_blocking_or_die();
-    if (wi_waits_as_thread(t)) {
-        wi_leave(t);
-        sched_yield();
-        return;
-    }
-    wi_yield(t);
-    wi_leave(wi_self());
-}
 
 int weft_procs(void)
 {

@@ -15,6 +15,7 @@
 #include "sched/scope.h"
 #include "sched/stop.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,20 +28,42 @@ bool wi_wait_commit_unlock(struct wi_thread *t, struct wi_goroutine *g, void *lo
     return true;
 }
 
-static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+/* g, which is ready, goes behind the others of its worker. */
+static __attribute__((noinline)) void push_woken(struct wi_worker *w, struct wi_goroutine *g)
 {
-    (void)argument;
+    wi_ring_push(&w->runq.woken, g);
+    wi_alert(w);
+}
+
+static __attribute__((noinline)) void inject(struct wi_goroutine *g, struct wi_inject *queue)
+{
+    wi_inject_push(queue, g);
+    wi_alert(NULL);
+}
+
+/* Functions that are called often end by calling those above, so that they need no frame themselves. */
+static inline __attribute__((always_inline)) void queue_again(struct wi_thread *t, struct wi_goroutine *g)
+{
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     if (WI_UNLIKELY(g->flags & WI_G_STAYS)) {
         wi_home_push(g);
-        return true;
+        return;
     }
     wi_goroutine_set_state(g, WI_READY);
-    if (WI_LIKELY(w != NULL))
+    if (WI_UNLIKELY(!w))
+        inject(g, g->flags & WI_G_BLOCKER ? &wi_blockers : &wi_inject);
+    else if (WI_UNLIKELY(wi_ring_length(&w->runq.woken) == WI_RUNQ_SIZE))
+        push_woken(w, g);
+    else {
         wi_ring_push(&w->runq.woken, g);
-    else
-        wi_inject_push(g->flags & WI_G_BLOCKER ? &wi_blockers : &wi_inject, g);
-    wi_alert(w);
+        wi_alert(w);
+    }
+}
+
+static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument)
+{
+    (void)argument;
+    queue_again(t, g);
     return true;
 }
 
@@ -179,19 +202,6 @@ static __attribute__((noinline)) void ready_on_thread(struct wi_goroutine *g)
     wi_thread_wake(thread);
 }
 
-/* wi_ready ends by calling these, so that it needs no frame itself. */
-static __attribute__((noinline)) void push_kicked(struct wi_worker *w, struct wi_goroutine *kicked)
-{
-    wi_ring_push(&w->runq.woken, kicked);
-    wi_alert(w);
-}
-
-static __attribute__((noinline)) void inject(struct wi_goroutine *g)
-{
-    wi_inject_push(&wi_inject, g);
-    wi_alert(NULL);
-}
-
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
 {
     if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS))) {
@@ -201,14 +211,14 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     wi_goroutine_set_state(g, WI_READY);
     if (WI_UNLIKELY(!w) || wi_perturb_chance(1024)) {
-        inject(g);
+        inject(g, &wi_inject);
         return;
     }
     wi_prefetch_stack(g); /* it will most likely run in some nanoseconds */
     struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
     wi_store_relaxed(&w->runq.next, g);
     if (WI_UNLIKELY(kicked != NULL))
-        push_kicked(w, kicked);
+        push_woken(w, kicked);
     else
         wi_alert(w);
 }
@@ -231,7 +241,7 @@ void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
     wi_alert(w);
 }
 
-void wi_yield(struct wi_thread *t)
+static inline __attribute__((always_inline)) void yield(struct wi_thread *t)
 {
     struct wi_goroutine *g = t->current;
     struct wi_worker *w = wi_load_relaxed(&t->worker);
@@ -257,10 +267,27 @@ void wi_yield(struct wi_thread *t)
         g = t->left;
         t->left = NULL;
         wi_perturb();
-        commit_yield(t, g, NULL);
+        queue_again(t, g);
     } else {
         wi_commit_left(t);
     }
+}
+
+void wi_yield(struct wi_thread *t)
+{
+    yield(t);
+}
+
+void weft_yield(void)
+{
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    if (wi_waits_as_thread(t)) {
+        wi_leave(t);
+        sched_yield();
+        return;
+    }
+    yield(t);
+    wi_leave(wi_self());
 }
 
 /* ---- a goroutine's life ---- */
