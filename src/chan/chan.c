@@ -251,7 +251,7 @@ static inline __attribute__((always_inline)) int wait_inline(struct wi_thread *t
     struct wi_waiter w = {.g = g, .value = value};
     wi_waitq_push(q, &w);
     wi_wait_on_since(g, kind, c, wi_load_relaxed(&worker->now_ns));
-    wi_stop_unlock(t, worker, g, &c->lock);
+    wi_stop(t, worker, g, wi_wait_commit_unlock, &c->lock);
     wi_leave(wi_self());
     return w.ok ? 0 : -EPIPE;
 }

@@ -1,4 +1,5 @@
 /* go.c — starting goroutines: records, ids, stacks and their caches; the public calls of weft/go.h. */
+#include "sched/caches.h"
 #include "sched/cancel.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
@@ -9,7 +10,6 @@
 
 #define RECORDS_BATCH 64U /* what a worker gets from the slab, and gives back, at a time */
 #define RECORDS_AHEAD 4U  /* how far ahead one that may be cold is fetched */
-#define STACKS_CACHED 64U
 #define STACKS_BATCH 16U
 #define IDS_BATCH 256U
 
@@ -54,7 +54,7 @@ static inline void count_started(struct wi_worker *w)
 static inline void count_ended(struct wi_worker *w)
 {
     if (WI_LIKELY(w != NULL))
-        wi_store_release(&w->ended, wi_load_relaxed(&w->ended) + 1); /* pairs with the acquire in weft_count */
+        wi_count_ended(w);
     else
         wi_add_acq_rel(&wi_sched.ended_elsewhere, 1); /* likewise */
 }
@@ -136,8 +136,8 @@ void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack)
     if (WI_LIKELY(w && (size_t)1 << stack->size_class == WI_STACK_DEFAULT_SIZE)) {
         stack->next = w->stacks;
         w->stacks = stack;
-        if (WI_UNLIKELY(++w->stacks_held > STACKS_CACHED))
-            give_stacks(w, STACKS_CACHED / 2);
+        if (WI_UNLIKELY(++w->stacks_held > WI_STACKS_CACHED))
+            give_stacks(w, WI_STACKS_CACHED / 2);
     } else {
         stack->next = NULL;
         if (wi_stack_give(stack))

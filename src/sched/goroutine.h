@@ -107,7 +107,7 @@ static inline bool wi_state_follows(enum wi_state state, enum wi_state before)
     return next[before] >> state & 1;
 }
 
-static inline void wi_goroutine_set_state(struct wi_goroutine *g, enum wi_state state)
+static inline __attribute__((always_inline)) void wi_goroutine_set_state(struct wi_goroutine *g, enum wi_state state)
 {
     uint32_t word = wi_load_relaxed(&g->state);
     WI_CHECK(wi_state_follows(state, WI_STATE(word)));

@@ -10,6 +10,7 @@
    no lock and makes no system call. What needs either is done on the scheduler's own stack, after its commit. */
 #include "base/perturb.h"
 #include "sched/enter.h"
+#include "sched/caches.h"
 #include "sched/cancel.h"
 #include "sched/hooks.h"
 #include "sched/scope.h"
@@ -292,10 +293,15 @@ void weft_yield(void)
 
 /* ---- a goroutine's life ---- */
 
-#ifdef WI_SANITIZER_TSAN
+#if defined(WI_SANITIZER_TSAN)
 #define CONTINUE_ON_STACK false /* a goroutine, a fiber: reports are exact */
 #else
 #define CONTINUE_ON_STACK true
+#endif
+#if defined(WI_SANITIZER_TSAN) || defined(WI_SANITIZER_ASAN)
+#define FREE_RUNNING false /* they are told of stacks that nobody is on */
+#else
+#define FREE_RUNNING true
 #endif
 
 static void undo_heap(weft_scope_ *scope)
@@ -378,8 +384,12 @@ static inline __attribute__((always_inline)) void end(struct wi_thread *t, struc
         t->stackless = next;
         next = NULL;
     }
-    t->left = g;
-    t->commit = commit_end;
+    if (FREE_RUNNING && next && wi_free_running(w, g, stack)) {
+        t->left = NULL;
+    } else {
+        t->left = g;
+        t->commit = commit_end;
+    }
     t->current = next;
     if (WI_UNLIKELY(t->exceptions != NULL))
         wi_swap_exceptions(t, NULL, next);

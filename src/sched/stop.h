@@ -7,7 +7,7 @@
 #include "sched/hooks.h"
 #include "sched/waiter.h"
 
-/* A goroutine with one of these does not stop by wi_stop_unlock, or its context may end its wait. */
+/* A goroutine with one of these does not stop by wi_stop, or its context may end its wait. */
 #define WI_G_STOPS_SLOWLY (WI_G_THREAD | WI_G_PINNED | WI_G_BLOCKER | WI_G_MEMBER)
 
 /* The pick by which a worker looks further than its `next`; NULL: go to the scheduler. */
@@ -105,16 +105,15 @@ static inline void wi_check_mutexes(struct wi_thread *t)
     (void)t;
 }
 
-/* An exclusive wait (waiter.h) of a goroutine without WI_G_STOPS_SLOWLY, on worker w: stops it, and its successor unlocks.
-   As wi_park with wi_wait_commit_unlock. */
-static inline __attribute__((always_inline)) void wi_stop_unlock(struct wi_thread *t, struct wi_worker *w,
-                                                                 struct wi_goroutine *g, struct wi_lock *lock)
+/* An exclusive wait (waiter.h) of a goroutine without WI_G_STOPS_SLOWLY, on worker w: as wi_park. */
+static inline __attribute__((always_inline)) void wi_stop(struct wi_thread *t, struct wi_worker *w, struct wi_goroutine *g,
+                                                          wi_commit_fn publish, void *argument)
 {
     WI_CHECK(t->current == g && t->pins == 0 && !(g->flags & WI_G_STOPS_SLOWLY));
     wi_check_mutexes(t);
     struct wi_goroutine *next = wi_pick(w);
-    t->commit = wi_wait_commit_unlock;
-    t->commit_argument = lock;
+    t->commit = publish;
+    t->commit_argument = argument;
     wi_leave_for(t, g, next);
     wi_commit_left(wi_self());
 }

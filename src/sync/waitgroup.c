@@ -8,7 +8,7 @@
    WaitGroup, which any waiter, or a newcomer that sees the count at 0, may free from then on. */
 #include "sync/waitgroup.h"
 
-#include "sched/enter.h"
+#include "sched/stop.h"
 #include "weft/sync.h"
 
 typedef _Atomic uint64_t word;
@@ -99,11 +99,44 @@ static bool commit_wait(struct wi_thread *t, struct wi_goroutine *g, void *argum
     return true;
 }
 
+/* As wait_in, for threads, pinned goroutines and whatever else is not as usual. */
+static __attribute__((noinline)) void wait_slowly(struct wi_thread *t, const struct wi_wait_kind *kind, wi_commit_fn commit,
+                                                  void *object)
+{
+    struct wi_goroutine *g = wi_waiting(t);
+    struct wi_wg_waiter waiter;
+    g->run.waiter = &waiter;
+    wi_wait_on(t, g, kind, object);
+    wi_park(t, commit, object);
+    wi_leave(wi_self());
+}
+
+static inline __attribute__((always_inline)) void wait_in(const struct wi_wait_kind *kind, wi_commit_fn commit, void *object)
+{
+    struct wi_thread *t = wi_enter_blocking_or_die();
+    struct wi_goroutine *g = t->current;
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (WI_UNLIKELY(!g || !w || (g->flags & WI_G_STOPS_SLOWLY))) {
+        wait_slowly(t, kind, commit, object);
+        return;
+    }
+    struct wi_wg_waiter waiter;
+    g->run.waiter = &waiter;
+    wi_wait_on_since(g, kind, object, wi_load_relaxed(&w->now_ns));
+    wi_stop(t, w, g, commit, object);
+    wi_leave(wi_self());
+}
+
+void wi_wg_wait_in(const struct wi_wait_kind *kind, wi_commit_fn commit, void *object)
+{
+    wait_in(kind, commit, object);
+}
+
 void weft_wg_wait(weft_waitgroup *wg)
 {
     if (count_of(wi_load_acquire(state_of(wg))) == 0) /* pairs with subtract */
         return;
-    wi_wg_wait_in(&wi_waits_for_group, commit_wait, wg);
+    wait_in(&wi_waits_for_group, commit_wait, wg);
 }
 
 void weft_wg_spawn_(weft_waitgroup *wg, const weft_site *site, weft_fn_ fn, const uintptr_t *words)

@@ -14,16 +14,7 @@ struct wi_wg_waiter {
 /* Lets those go that wait in the chain from number on, the first of them first. */
 void wi_wg_release(struct wi_thread *t, uint32_t number);
 /* Waits in the chain of object: commit, called with it, publishes the waiter or finds that there is nothing to wait for. */
-static inline void wi_wg_wait_in(const struct wi_wait_kind *kind, wi_commit_fn commit, void *object)
-{
-    struct wi_thread *t = wi_enter_blocking_or_die();
-    struct wi_goroutine *g = wi_waiting(t);
-    struct wi_wg_waiter waiter;
-    g->run.waiter = &waiter;
-    wi_wait_on(t, g, kind, object);
-    wi_park(t, commit, object);
-    wi_leave(wi_self());
-}
+void wi_wg_wait_in(const struct wi_wait_kind *kind, wi_commit_fn commit, void *object);
 
 extern WI_HIDDEN const struct wi_wait_kind wi_waits_for_group;
 
