@@ -21,7 +21,10 @@
 #define SPIN_NS 20000 /* about what it costs to sleep and be woken */
 #define INJECTED_MOST (WI_RUNQ_SIZE / 4)
 #define POLL_LATE_NS (10 * WI_POLL_NS)
-#define STEAL_USER_NS 3000 /* a worker whose thread has been outside weft for that long is taken */
+#define STEAL_USER_NS 3000   /* a worker whose thread has been outside weft for that long is taken */
+#define BARREN_NS 2000       /* others' work that is done or stuck so soon was not worth its move ... */
+#define BARREN_SURE 4U       /* ... and when it was so that often in a row, a thread waits ... */
+#define BARREN_WAIT_NS 15000 /* ... for that long, of SPIN_NS, before it asks for more */
 
 /* ---- timers: the earliest of all, and who watches ---- */
 
@@ -141,6 +144,7 @@ struct look {
     struct wi_worker *victim; /* NULL: none */
     uint32_t epoch;           /* of its thread when first seen ... */
     int64_t since_ns;         /* ... then */
+    int64_t ask_ns;           /* from then on workers are asked to share */
 };
 
 /* Looks at one other worker: asks it to share, or takes it when its thread is busy elsewhere. True: t has work in its
@@ -155,13 +159,16 @@ static bool look_at(struct wi_thread *t, struct wi_worker *victim, struct look *
             look->victim = NULL;
         return false;
     }
-    if (wi_ring_length(&victim->runq.woken) + wi_ring_length(&victim->runq.fresh) > 0 &&
+    if (now_ns >= look->ask_ns && wi_ring_length(&victim->runq.woken) + wi_ring_length(&victim->runq.fresh) > 0 &&
         (wi_load_relaxed(&victim->attention) & WI_ATTEND_SHARE) == 0)
         wi_or_relaxed(&victim->attention, (uint32_t)WI_ATTEND_SHARE);
     struct wi_thread *thread = wi_slab_record(&wi_threads, WI_CLAIM_THREAD(claim));
     uint32_t epoch = wi_load_acquire(&thread->epoch);
-    if (!look->victim)
-        *look = (struct look){.victim = victim, .epoch = epoch, .since_ns = now_ns};
+    if (!look->victim) {
+        look->victim = victim;
+        look->epoch = epoch;
+        look->since_ns = now_ns;
+    }
     if (look->victim != victim)
         return false;
     if (look->epoch != epoch) {
@@ -176,13 +183,25 @@ static bool others_busy(void)
     return (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1 < wi_sched.procs;
 }
 
-/* Spins until work turns up in t's queue or the inject queue (true), or it is time to idle. */
-static bool spin(struct wi_thread *t)
+/* When t, which is out of work, may ask others to share. Goroutines that fight over one mutex or channel with those of
+   another worker are soon stuck on the thread that took them, are woken on the other one, and would be taken again at once:
+   each such round costs both workers more than it does, and brings them to fight. So whoever finds that holds back, and the
+   others run on one core meanwhile; it still takes what is injected, overdue timers, and workers whose threads are busy
+   elsewhere. At the end of its spinning it asks: by then it may be worth it, and no work waits for a core for longer. */
+static int64_t may_ask_ns(struct wi_thread *t, int64_t now_ns)
 {
-    if (!others_busy() || !start_spinning(t))
-        return false;
-    struct look look = {0};
-    int64_t start_ns = wi_os_now_ns(), now_ns = start_ns;
+    if (t->found_ns == 0 || now_ns - t->found_ns >= BARREN_NS)
+        t->barren = 0;
+    else if (t->barren < BARREN_SURE)
+        t->barren++;
+    t->found_ns = 0;
+    return t->barren < BARREN_SURE ? now_ns : now_ns + BARREN_WAIT_NS;
+}
+
+static bool spin_from(struct wi_thread *t, int64_t start_ns, int64_t ask_ns)
+{
+    struct look look = {.ask_ns = ask_ns};
+    int64_t now_ns = start_ns;
     unsigned first = (unsigned)wi_load_relaxed(&wi_load_relaxed(&t->worker)->runq.tick);
     do {
         if (wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count) || wi_load_relaxed(&t->home.count))
@@ -199,6 +218,18 @@ static bool spin(struct wi_thread *t)
         now_ns = wi_os_now_ns();
     } while (now_ns - start_ns < SPIN_NS);
     return false;
+}
+
+/* Spins until work turns up in t's queue or the inject queue (true), or it is time to idle. */
+static bool spin(struct wi_thread *t)
+{
+    if (!others_busy() || !start_spinning(t))
+        return false;
+    int64_t start_ns = wi_os_now_ns();
+    if (!spin_from(t, start_ns, may_ask_ns(t, start_ns)))
+        return false;
+    t->found_ns = wi_os_now_ns();
+    return true;
 }
 
 /* ---- looking ---- */

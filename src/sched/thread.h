@@ -53,7 +53,9 @@ struct wi_thread {
 #endif
     struct wi_sanitizer_side side; /* [thread] the scheduler's own stack, for the sanitizers */
 
-    uint32_t stays; /* [thread] goroutines that stay here, see home.c */
+    int64_t found_ns; /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
+    uint32_t barren;  /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
+    uint32_t stays;   /* [thread] goroutines that stay here, see home.c */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
     _Atomic pid_t tid;                             /* [stores: thread, when it begins; loads: all] */
