@@ -71,9 +71,9 @@ enum wi_wake { WI_WAKE_NONE, WI_WAKE_SENT, WI_WAKE_ASLEEP, WI_WAKE_POLLS /* asle
 
 extern WI_HIDDEN struct wi_slab wi_threads;
 
-/* The calling thread's record, NULL when weft does not know it yet. This is the only thread-local variable and the only way
-   to it: an assembly read, because a compiler may keep the address of a thread-local, or a value read through it, across a
-   call that continues on another thread. */
+/* The calling thread's record, NULL when weft does not know it yet. No other thread-local variable is used where stacks are
+   switched, and this is the only way to it: an assembly read, because a compiler may keep the address of a thread-local, or a
+   value read through it, across a call that continues on another thread. */
 static inline struct wi_thread *wi_self(void)
 {
     struct wi_thread *t;

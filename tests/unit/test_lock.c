@@ -124,4 +124,39 @@ TEST(no_wake_up_is_lost)
     each_way(run_meet);
 }
 
+/* Two threads that do nothing but lock, so that they take turns (lock.c). Who has done its rounds goes on until the other has
+   too: if turns kept one of them out, that one would never end. */
+static _Atomic int done[2];
+
+static void *fight(void *argument)
+{
+    _Atomic int *mine = argument, *other = mine == &done[0] ? &done[1] : &done[0];
+    while (wi_load_relaxed(mine) < rounds || wi_load_relaxed(other) < rounds) {
+        wi_lock(&lock);
+        counter++;
+        wi_bump(mine, 1);
+        wi_unlock(&lock);
+    }
+    return NULL;
+}
+
+static void run_fight(void)
+{
+    pthread_t threads[2];
+    counter = 0;
+    rounds = test_scale(200000);
+    for (int i = 0; i < 2; i++)
+        wi_store_relaxed(&done[i], 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, fight, (void *)&done[i]), 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    CHECK_EQ(counter, (uint64_t)wi_load_relaxed(&done[0]) + (uint64_t)wi_load_relaxed(&done[1]));
+}
+
+TEST(fighters_both_get_their_turns)
+{
+    each_way(run_fight);
+}
+
 TEST_MAIN()
