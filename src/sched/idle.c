@@ -10,10 +10,10 @@
 
    A pusher that sees a spinning thread wakes nobody: a thread stops spinning before its last look, so it finds the work. A
    spinning thread that finds work wakes the next idle one *without looking whether there is more*: what was pushed while
-   it span was left to it, and need not be visible to it yet. One idle thread, the sitter, sleeps in the poller instead of
-   on its futex; while there is none, workers look at the poller when they have nothing else and every WI_POLL_NS, and the
-   monitor when they do not. One exception is deliberate: a goroutine in `next` will most likely be run by the pusher
-   itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
+   it span was left to it, and need not be visible to it yet. While a worker is idle one idle thread, the sitter, sleeps in
+   the poller instead of on its futex; while there is none, workers look at the poller when they have nothing else and every
+   WI_POLL_NS, and the monitor when they do not. One exception is deliberate: a goroutine in `next` will most likely be run
+   by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
 #include "base/perturb.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
@@ -457,13 +457,25 @@ static void wake_monitor_for_deadlock(void)
         wi_monitor_wake();
 }
 
+/* Whether t takes the sitter's place. Not while every worker has a thread: these look when they have time for it, and by then
+   there is more; a sitter would be woken for each event, take the processor from one of them where there are no others, and
+   could only leave it to them. Whoever leaves the place for that looks whether the monitor sleeps, as all do who leave it. */
+static bool sit_down(struct wi_thread *t)
+{
+    struct wi_thread *nobody = NULL;
+    if (!wi_load_acquire(&wi_sched.polls)) /* pairs with the poller's making */
+        return false;
+    if ((wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) && wi_cas_acquire(&wi_sched.sitter, &nobody, t))
+        return true;
+    wi_guard_poller();
+    return false;
+}
+
 /* Sleeps: true when a worker was assigned. The sitter may also bring goroutines that are ready. There is one at a time,
    from before it polls until after: the edge that interrupts it would otherwise reach another one. */
 static bool rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready)
 {
-    struct wi_thread *nobody = NULL;
-    if (!wi_load_acquire(&wi_sched.polls) ||
-        !wi_cas_acquire(&wi_sched.sitter, &nobody, t)) /* pairs with the poller's making */
+    if (!sit_down(t))
         return wi_thread_sleep(t, deadline_ns);
     bool assigned = wi_thread_poll(t, deadline_ns, ready);
     wi_store_release(&wi_sched.sitter, NULL); /* pairs with the next one's acquire */

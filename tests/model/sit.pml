@@ -5,9 +5,10 @@
    Of the idle threads one, the sitter, sleeps in epoll_wait, the others on their futexes. Who gives an idle thread a worker
    swaps SENT into its wake word, and when that was POLLS writes to an eventfd, which is watched edge-triggered: one thread
    is told, be it the sitter, or one that only looks, a worker or the monitor. Who only looks and meets that edge while
-   somebody sits writes again. The place is the sitter's until it has come back and has read its wake word. While nobody sits
-   the monitor does not sleep for good: it says that it will, executes the heavy barrier, and looks who sits; and who leaves
-   the place and then runs goroutines, or ends, looks after it has left whether the monitor sleeps.
+   somebody sits writes again. The place is the sitter's until it has come back and has read its wake word. Only who sees an
+   idle worker sits down. While nobody sits the monitor does not sleep for good: it says that it will, executes the heavy
+   barrier, and looks who sits; and who leaves the place and then runs goroutines, ends, or sleeps elsewhere, looks after it
+   has left whether the monitor sleeps.
 
    Two idle threads, for whom there is one worker; each that was given it may run for ever, go idle again, or end. A worker
    that looks at the poller, twice gives a thread the idle worker, and then runs for ever; with -DWITH_MAKER it is the one
@@ -21,6 +22,7 @@
    BUG_EDGE_EATEN      who only looks does not write again
    BUG_NO_GUARD        who leaves the place and runs a goroutine does not look whether the monitor sleeps
    BUG_END_UNGUARDED   nor does one that ends
+   BUG_STAND_UNGUARDED nor one that does not sit down again because no worker is idle
    BUG_WAIT_UNGUARDED  nor one that waits for the poller as a thread
    BUG_EARLY_GUARD     he looks before he has left
    BUG_NO_BARRIER      the monitor goes to sleep without the heavy barrier
@@ -142,7 +144,17 @@ proctype idler(byte me)
 
 rest:
     if
-    :: LOAD(me, POLLS) -> cas(me, SITTER, 0, me + 1, ok)
+    :: LOAD(me, POLLS) ->
+       if
+       :: atomic { LOAD(me, ALERT) & IDLE -> cas(me, SITTER, 0, me + 1, ok) } /* as if it were taken right after */
+       :: !(LOAD(me, ALERT) & IDLE)
+       fi;
+#ifndef BUG_STAND_UNGUARDED
+       if
+       :: ok
+       :: else -> guard_poller()
+       fi
+#endif
     :: !LOAD(me, POLLS)
     fi;
     if
