@@ -111,5 +111,9 @@ int wi_os_thread_watch(pid_t tid);
 int wi_os_thread_blocked(int watch);
 /* The number of threads of the process; negative errno when it cannot be told. */
 int wi_os_thread_count(void);
+/* Has the kernel make its table of the process's descriptors large enough for some thousands. Later the table would grow by
+   doubling, and in a process with several threads each time costs 10 ms and more, in which every thread waits that wants a
+   descriptor. Does nothing when there are several threads already. */
+void wi_os_reserve_descriptors(void);
 
 #endif

@@ -89,6 +89,7 @@ static int start_locked(void)
     unsigned procs = (unsigned)wi_sched_procs();
     wi_threads_init();
     wi_context_init();
+    wi_os_reserve_descriptors();
     size_t size = procs * sizeof(struct wi_worker);
     struct wi_worker *workers = wi_os_map(size);
     if (!workers)

@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /* ---- memory ---- */
 
@@ -330,6 +332,44 @@ TEST(blocked_threads)
     close(watch);
     close(helper_pipe[0]);
     close(helper_pipe[1]);
+}
+
+/* The places in the kernel's table of this process's descriptors. */
+static long table_size(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    CHECK(file != NULL);
+    char line[256];
+    long size = 0;
+    while (fgets(line, sizeof line, file))
+        sscanf(line, "FDSize: %ld", &size);
+    fclose(file);
+    return size;
+}
+
+/* A child has one thread, unless an emulator or a sanitizer has its own, and begins with a table for what is open. */
+TEST(descriptors_are_reserved)
+{
+    struct rlimit limit;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    long most = limit.rlim_cur < 4096 ? (long)limit.rlim_cur : 4096;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        long before = table_size();
+        int next = dup(0);
+        close(next);
+        bool alone = wi_os_thread_count() == 1;
+        errno = 42;
+        wi_os_reserve_descriptors();
+        CHECK_EQ(errno, 42);
+        CHECK(alone ? before < most && table_size() >= most : table_size() == before);
+        CHECK_EQ(dup(0), next); /* nothing is left open */
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
 }
 
 TEST_MAIN()

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -272,4 +273,20 @@ int wi_os_thread_count(void)
     }
     errno = saved;
     return result;
+}
+
+#define DESCRIPTORS 4096 /* 8 bytes each */
+
+void wi_os_reserve_descriptors(void)
+{
+    int saved = errno;
+    struct rlimit limit;
+    int fd = wi_os_thread_count() == 1 && getrlimit(RLIMIT_NOFILE, &limit) == 0 ? open("/", O_PATH | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        int last = fcntl(fd, F_DUPFD_CLOEXEC, (limit.rlim_cur < DESCRIPTORS ? (int)limit.rlim_cur : DESCRIPTORS) - 1);
+        if (last >= 0)
+            close(last);
+        close(fd);
+    }
+    errno = saved;
 }
