@@ -8,13 +8,15 @@
      pusher                                   the thread
        push, which is a full barrier            going idle: gives its worker up; heavy barrier;
        it has a worker: set HOME there            somebody home? takes an idle worker again
-       it has none: take wi_sched.lock;         picking: HOME is set: look at home
-         idle and a worker is: assign it
+       it has none: take wi_sched.lock;         picking: HOME is set: takes those that have come, and runs
+         idle and a worker is: assign it          them in turn with its queue; then sets HOME if more have
 
    Either the pusher sees that it has no worker or the thread sees the push. When no worker is idle the monitor asks a
    busy one to lend its own (LEND). A thread that runs a goroutine without a worker comes to its home when that one waits.
    While goroutines stay on it a thread does not end. */
 #include "sched/enter.h"
+
+#define FETCHED 64U /* at a time */
 
 /* Lets an idle t that has somebody home run, if a worker is to be had. */
 static void give_worker(struct wi_thread *t)
@@ -45,13 +47,31 @@ void wi_home_push(struct wi_goroutine *g)
         give_worker(t);
 }
 
+void wi_home_fetch(struct wi_thread *t)
+{
+    if (wi_load_relaxed(&t->came_home))
+        return;
+    struct wi_goroutine *came[FETCHED], *first = NULL;
+    unsigned n = wi_inject_take(&t->home, came, FETCHED);
+    for (unsigned i = 0; i < n; i++) /* their records are cold; all are fetched at the same time */
+        __builtin_prefetch(came[i], 1);
+    while (n-- > 0) {
+        came[n]->next = first;
+        first = came[n];
+    }
+    wi_store_relaxed(&t->came_home, first);
+}
+
 struct wi_goroutine *wi_home_take(struct wi_thread *t)
 {
-    struct wi_goroutine *g;
-    if (wi_inject_take(&t->home, &g, 1) == 0)
+    struct wi_goroutine *g = wi_load_relaxed(&t->came_home);
+    if (!g)
         return NULL;
+    wi_store_relaxed(&t->came_home, g->next);
     wi_sub_relaxed(&wi_sched.n_home, 1);
-    if (wi_load_relaxed(&t->home.count))
+    if (g->next)
+        wi_prefetch_stack(g->next);
+    else if (wi_load_relaxed(&t->home.count)) /* they came while nobody needed to look, or were too many */
         wi_or_relaxed(&wi_load_relaxed(&t->worker)->attention, (uint32_t)WI_ATTEND_HOME);
     return g;
 }

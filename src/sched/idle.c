@@ -204,7 +204,7 @@ static bool spin_from(struct wi_thread *t, int64_t start_ns, int64_t ask_ns)
     int64_t now_ns = start_ns;
     unsigned first = (unsigned)wi_load_relaxed(&wi_load_relaxed(&t->worker)->runq.tick);
     do {
-        if (wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count) || wi_load_relaxed(&t->home.count))
+        if (wi_load_relaxed(&wi_inject.count) || wi_load_relaxed(&wi_blockers.count) || wi_is_home(t))
             return true;
         if (wi_poll_is_due() && poll_for(t))
             return true;
@@ -255,13 +255,9 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
         return NULL;
     run_timers(t, w);
     struct wi_goroutine *g;
-    if (wi_load_relaxed(&t->home.count)) { /* in turn with the others */
-        w->home_next = !w->home_next;
-        if (!w->home_next)
-            wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_HOME);
-        else if ((g = wi_home_take(t)))
-            return g;
-    }
+    wi_home_fetch(t);
+    if (wi_home_is_next(t, w))
+        return wi_home_take(t);
     uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
     wi_store_relaxed(&w->runq.tick, tick);
     if (w->look || tick - w->looked_tick >= WI_RUNQ_LOOK) { /* goroutines that stop see to it only when nothing else is up */
@@ -274,7 +270,7 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
     }
     if ((attention & WI_ATTEND_BLOCKERS) && (g = take_injected(w, &wi_blockers, 1)))
         return g;
-    if ((g = wi_runq_pick(&w->runq, tick, (attention & WI_ATTEND_SLICE) != 0)))
+    if ((g = wi_runq_pick(&w->runq, tick, (attention & WI_ATTEND_SLICE) != 0)) || (g = wi_home_take(t)))
         return g;
     if ((g = take_injected(w, &wi_inject, INJECTED_MOST)))
         return g;
@@ -300,7 +296,7 @@ struct wi_goroutine *wi_find_work(struct wi_thread *t)
         }
         if (!wi_load_relaxed(&t->worker))
             return NULL; /* lent */
-        if (!wi_load_relaxed(&t->home.count) && !poll_for(t) && !run_all_timers(t) && !spin(t))
+        if (!wi_is_home(t) && !poll_for(t) && !run_all_timers(t) && !spin(t))
             return NULL;
     }
 }
@@ -344,7 +340,7 @@ void wi_unlist(struct wi_thread *t)
 struct wi_thread *wi_pop_homesick(void)
 {
     struct wi_thread *t = wi_load_relaxed(&wi_sched.n_home) ? wi_sched.idle_threads : NULL;
-    while (t && wi_load_relaxed(&t->home.count) == 0)
+    while (t && !wi_is_home(t))
         t = t->next_idle;
     if (t)
         wi_unlist(t);
@@ -506,7 +502,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
         bool listed = true;
         wake_monitor_for_deadlock();
         bool somebody_spins = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_SPIN_MASK) != 0; /* and will look after that */
-        bool home = wi_load_relaxed(&t->home.count) != 0;
+        bool home = wi_is_home(t);
         if ((home || (!somebody_spins && wi_work_visible())) && resume_with_worker(t, &listed)) {
             wi_wake_one(); /* as a spinner does that found work: perhaps we were one, and more was left to us */
             return true;

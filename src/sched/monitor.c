@@ -301,7 +301,7 @@ static bool serve_homesick(bool *lacks)
         struct wi_worker *w = NULL;
         wi_lock(&wi_sched.lock);
         for (struct wi_thread *t = wi_sched.idle_threads; t && !wanted; t = t->next_idle)
-            wanted = wi_load_relaxed(&t->home.count) != 0;
+            wanted = wi_is_home(t);
         struct wi_thread *t = wanted && wi_sched.idle_workers ? wi_pop_homesick() : NULL;
         if (t)
             w = wi_pop_idle_worker();

@@ -129,7 +129,11 @@ static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(
             return NULL;
         }
     }
-    return wi_runq_pick(&w->runq, tick, false);
+    struct wi_thread *t = wi_self();
+    if (wi_home_is_next(t, w))
+        return wi_home_take(t);
+    struct wi_goroutine *g = wi_runq_pick(&w->runq, tick, false);
+    return WI_LIKELY(g != NULL) ? g : wi_home_take(t);
 }
 
 struct wi_goroutine *wi_pick_slow(struct wi_worker *w, uint32_t tick)

@@ -155,7 +155,19 @@ int64_t wi_timers_next_ns(void);
 /* ---- home.c ---- */
 /* Queues g, which stays on its thread, there. */
 void wi_home_push(struct wi_goroutine *g);
-/* One of those that came home to t, or NULL. */
+/* Whether somebody came home to t. */
+static inline bool wi_is_home(struct wi_thread *t)
+{
+    return wi_load_relaxed(&t->came_home) || wi_load_relaxed(&t->home.count);
+}
+/* Whether it is the turn of those that came home to t, whose worker is w, and not of w's queue. */
+static inline bool wi_home_is_next(struct wi_thread *t, struct wi_worker *w)
+{
+    return WI_UNLIKELY(wi_load_relaxed(&t->came_home) != NULL) && (w->home_next = !w->home_next);
+}
+/* Takes those that have come home to t since, if nobody is left of those before: t->came_home. */
+void wi_home_fetch(struct wi_thread *t);
+/* The first of t->came_home, or NULL. */
 struct wi_goroutine *wi_home_take(struct wi_thread *t);
 /* Gives t's worker to an idle thread that has somebody home. True: t has none now. */
 bool wi_home_lend(struct wi_thread *t);

@@ -53,6 +53,7 @@ struct wi_thread {
 #endif
     struct wi_sanitizer_side side; /* [thread] the scheduler's own stack, for the sanitizers */
 
+    _Atomic(struct wi_goroutine *) came_home; /* [stores: thread; loads: all] taken out of `home`, to be run next */
     int64_t found_ns; /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
     uint32_t barren;  /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
     uint32_t stays;   /* [thread] goroutines that stay here, see home.c */
@@ -64,7 +65,7 @@ struct wi_thread {
     struct wi_thread *next_idle;                   /* [wi_sched.lock] */
     _Atomic int64_t armed_ns;                      /* [stores: wi_sched.lock] idle: the time it sleeps to */
 
-    _Alignas(WI_CACHE_LINE) struct wi_inject home; /* goroutines that are ready and must go on here */
+    _Alignas(WI_CACHE_LINE) struct wi_inject home; /* goroutines that are ready and must go on here, newly come */
 };
 
 enum wi_wake { WI_WAKE_NONE, WI_WAKE_SENT, WI_WAKE_ASLEEP, WI_WAKE_POLLS /* asleep in the poller, not on the futex */ };

@@ -1,10 +1,11 @@
-/* home.pml — goroutines that stay on their thread: src/sched/home.c (wi_home_push, give_worker, wi_home_take, wi_home_lend),
-   src/sched/idle.c (look_locally, list_idle, resume_with_worker, wi_wait_for_worker), src/sched/claim.c (wi_swap_workers,
+/* home.pml — goroutines that stay on their thread: src/sched/home.c (wi_home_push, give_worker, wi_home_fetch, wi_home_take,
+   wi_home_lend), src/sched/park.c (pick_anywhere), src/sched/idle.c (look_locally, list_idle, resume_with_worker, wi_wait_for_worker), src/sched/claim.c (wi_swap_workers,
    wi_take, wi_reattach, recover_worker) and src/sched/monitor.c (serve_homesick, judge, sleep_for_good).
 
    A thread T has a queue of goroutines that only it may run; who pushes one sets HOME on the worker that T seems to have, or
-   gives T, which idles without one, an idle worker. T looks at the queue whenever it comes to its scheduler, but while its
-   worker's attention word is 0 it goes from one goroutine to the next without that. Its worker is changed behind its back:
+   gives T, which idles without one, an idle worker. T looks at the queue whenever it comes to its scheduler, and takes all
+   of it; but while its worker's attention word is 0 it goes from one goroutine to the next without that, also to those that
+   it has taken. Its worker is changed behind its back:
    another thread takes it and leaves its own in exchange, the monitor takes it for somebody else.
 
    T; another runtime thread U, which goes idle and resumes, goes through goroutines for ever, or stays in one for ever; a
@@ -20,7 +21,8 @@
    BUG_QUIET_REATTACH   nor a thread that gets a worker while it runs a goroutine
    BUG_QUIET_RESUME     nor an idle one that takes itself back: its store of the worker may not be visible yet when it
                         looks at its queue for the last time
-   BUG_ONE_HOME         who takes one out of T's queue does not set HOME when there are more
+   BUG_ONE_HOME         T runs the last of those it has taken and does not set HOME when more have come
+   BUG_HIDDEN_HOME      those that T has taken out of its queue do not count as being home
    BUG_NO_LOOK          T does not look at its queue after the heavy barrier
    BUG_NO_BARRIER       it looks without the heavy barrier
    BUG_NO_WAKE          T has somebody home and no worker is idle: it does not wake the monitor, which sleeps
@@ -40,13 +42,14 @@
 #define WORKER 1          /* T's: 1, 2, or 0 */
 #define COUNT 2           /* goroutines that came home to T */
 #define ATTENTION(w) (2 + (w))
-#define NA 5
+#define TAKEN 5           /* goroutines that T has taken out of its queue, and not run */
+#define NA 6
 
 #define HOME 1
 #define LEND 2
 #define BIT(t) (1 << (t))
 
-#define FINAL assert(mem[COUNT] == 0)
+#define FINAL assert(mem[COUNT] == 0 && mem[TAKEN] == 0)
 byte owner[3];     /* of each worker: thread + 1 */
 byte u_worker;     /* U's field */
 byte idle;         /* workers, a bit each [lock] */
@@ -59,7 +62,13 @@ bit alert, sent;   /* the monitor sleeps; it was woken */
 
 #define LOCK_FREE (mem[LOCK] == 0)
 #define IDLE_WORKER (idle & BIT(1) -> 1 : (idle & BIT(2) -> 2 : 0))
+#ifdef BUG_HIDDEN_HOME
 #define HOMESICK ((listed & BIT(T)) && mem[COUNT])
+#define T_IS_HOME LOAD(T, COUNT)
+#else
+#define HOMESICK ((listed & BIT(T)) && (mem[COUNT] || mem[TAKEN]))
+#define T_IS_HOME (LOAD(T, COUNT) || LOAD(T, TAKEN))
+#endif
 
 inline attend(w, bits)
 {
@@ -93,6 +102,7 @@ inline wake_monitor()
     sent = 1
 }
 
+#define N_HOME (mem[COUNT] + mem[TAKEN]) /* wi_sched.n_home */
 #define MINE(w) (owner[w] == T + 1)
 #define W LOAD(T, WORKER)
 
@@ -108,16 +118,26 @@ find:
     :: !LOAD(T, ATTENTION(w))
     fi;
     if
-    :: LOAD(T, COUNT) ->
-       d_step { EMPTY(T); mem[COUNT] = mem[COUNT] - 1 };
+    :: LOAD(T, COUNT) && !LOAD(T, TAKEN) ->
+       atomic { EMPTY(T); bits = mem[COUNT]; mem[COUNT] = 0; store(T, TAKEN, bits); bits = 0 }
+    :: !LOAD(T, COUNT) || LOAD(T, TAKEN)
+    fi;
+    if
+    :: LOAD(T, TAKEN) ->
+       if
+       :: goto runs /* it is the others' turn */
+       :: true
+       fi;
+takes:
+       atomic { bits = LOAD(T, TAKEN) - 1; store(T, TAKEN, bits); bits = 0 };
 #ifndef BUG_ONE_HOME
        if
-       :: LOAD(T, COUNT) -> EMPTY(T); attend(w, HOME)
-       :: !LOAD(T, COUNT)
+       :: !LOAD(T, TAKEN) && LOAD(T, COUNT) -> EMPTY(T); attend(w, HOME)
+       :: LOAD(T, TAKEN) || !LOAD(T, COUNT)
        fi;
 #endif
        goto runs
-    :: !LOAD(T, COUNT) ->
+    :: !LOAD(T, TAKEN) ->
        if
        :: goto runs
        :: goto nothing
@@ -150,7 +170,7 @@ runs:
     :: true /* the queue will be empty, or a call notices what happened to the worker */
     :: true ->
 end_busy:
-       W == 0 || !MINE(W) || LOAD(T, ATTENTION(W))
+       W == 0 || !MINE(W) || LOAD(T, ATTENTION(W)) || LOAD(T, TAKEN)
     fi;
     d_step { outside[T] = 0; w = 0 };
 recover:
@@ -160,8 +180,9 @@ recover:
     :: w != 0 && MINE(w) ->
        if
        :: LOAD(T, ATTENTION(w)) -> goto find
-       :: !LOAD(T, ATTENTION(w)) -> goto runs
-       :: !LOAD(T, ATTENTION(w)) -> goto find
+       :: !LOAD(T, ATTENTION(w)) && LOAD(T, TAKEN) -> goto takes
+       :: !LOAD(T, ATTENTION(w)) && !LOAD(T, TAKEN) -> goto runs
+       :: !LOAD(T, ATTENTION(w)) && !LOAD(T, TAKEN) -> goto find
        fi
     :: w != 0 && !MINE(w) ->
        atomic {
@@ -211,7 +232,7 @@ nothing:
         fi;
         listed = listed | BIT(T);
         if
-        :: idle && LOAD(T, COUNT) -> pop_both(w)
+        :: idle && T_IS_HOME -> pop_both(w)
         :: else -> w = 0
         fi;
         unlock(T, LOCK)
@@ -228,8 +249,8 @@ nothing:
 #ifdef BUG_NO_LOOK
     :: goto rests
 #else
-    :: LOAD(T, COUNT)
-    :: !LOAD(T, COUNT) -> goto rests
+    :: T_IS_HOME
+    :: !T_IS_HOME -> goto rests
 #endif
     fi;
     atomic {
@@ -257,7 +278,7 @@ nothing:
     fi;
 #ifndef BUG_NO_WAKE
     if
-    :: bits && LOAD(T, COUNT) && alert -> EMPTY(T); wake_monitor()
+    :: bits && T_IS_HOME && alert -> EMPTY(T); wake_monitor()
     :: else
     fi;
 #endif
@@ -427,10 +448,10 @@ proctype monitor()
 
 end_awake:
     do
-    :: mem[COUNT] == 0 ->
+    :: N_HOME == 0 ->
        alert = 1;
        if
-       :: mem[COUNT] == 0 ->
+       :: N_HOME == 0 ->
 end_asleep:
           atomic { sent; sent = 0 }
        :: else
