@@ -58,7 +58,7 @@ int wi_fd_new(int fd, enum wi_fd_kind kind);
 /* Has who waits for the sides look again. */
 void wi_fd_wake(struct wi_fd *f, bool reads, bool writes);
 
-/* For the poller. */
+/* For the poller (fd_wait.c, fd.c). */
 void wi_fd_event(uint64_t key, uint32_t events, struct wi_polled *polled);
 void wi_fd_prefetch(uint64_t key);
 void wi_fd_prefetch_waiter(uint64_t key);

@@ -3,7 +3,7 @@
    monitor.c).
 
    Everything is watched edge-triggered and for both directions once and for all, so that a wait costs no system call;
-   what that asks of waiters is in fd.c. Any number of threads may look at the same time: an edge is reported to one of
+   what that asks of waiters is in fd_wait.c. Any number of threads may look at the same time: an edge is reported to one of
    them.
 
    A key is a descriptor with its generation (the top bit set, see fd.c), the address of a wi_source, or 0: an interrupt,

@@ -24,7 +24,7 @@ void wi_poller_complete(struct wi_polled *polled, struct wi_goroutine *g, uint64
 /* Who is ready, linked by next. */
 struct wi_goroutine *wi_poller_finish(struct wi_polled *polled);
 
-/* For descriptors, see fd.c: events come to wi_fd_event with this key, which has WI_FD_KEY. Errors as above; -EPERM:
+/* For descriptors, see fd_wait.c: events come to wi_fd_event with this key, which has WI_FD_KEY. Errors as above; -EPERM:
    always ready. */
 #define WI_FD_KEY (UINT64_C(1) << 63)
 int wi_poller_watch(int fd, uint64_t key);

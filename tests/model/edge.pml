@@ -1,6 +1,6 @@
-/* edge.pml — waiting for a descriptor and closing it: src/io/fd.c (do_until, attempt_once, watch, wait_for_edge,
-   wi_fd_event, wake_side, enter_state, wi_fd_end, finish_close, next_generation, wi_fd_new, weft_close_fd,
-   weft_fd_set_deadline, wi_fd_wait_until). One side of a descriptor, the reading one, of a stream.
+/* edge.pml — waiting for a descriptor and closing it: src/io/fd_wait.c (do_until, attempt_once, watch,
+   wait_for_edge, wi_fd_event, wi_fd_wake_side, weft_fd_set_deadline, wi_fd_wait_until) and src/io/fd.c (enter_state,
+   wi_fd_end, finish_close, next_generation, wi_fd_new, weft_close_fd). One side of a descriptor, the reading one, of a stream.
 
    An operation notes the count of edges, then asks the kernel, and when nothing is there waits, under the lock, for a count
    other than the noted one. `drained` keeps the noted count, so that the next operation does not ask in vain; a short
