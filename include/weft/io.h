@@ -14,7 +14,12 @@
    transfer all do not tell how much was transferred before an error.
 
    A descriptor that one of these calls was made with shall be closed by weft_close_fd (or, with libweft_hook, by close):
-   weft would otherwise take the next one with its number for the same. */
+   weft would otherwise take the next one with its number for the same.
+
+   A pipe whose O_NONBLOCK is clear, and that several write to or several read from, is best made non-blocking where the
+   kernel has no RWF_NOWAIT for it: Linux has none for FIFOs and terminals, and had none for pipes until 2023. weft looks
+   first there, but somebody else may be faster. The call then blocks its thread until there is room or data, no deadline or
+   context ends it, and weft_close_fd waits for it. */
 #ifndef WEFT_IO_H
 #define WEFT_IO_H
 
