@@ -1,8 +1,8 @@
 /* LINK: -Wl,--wrap=socket,--wrap=bind,--wrap=listen,--wrap=setsockopt,--wrap=accept4,--wrap=connect */
 /* LINK: -Wl,--wrap=epoll_create1,--wrap=epoll_ctl,--wrap=epoll_wait,--wrap=eventfd */
-/* LINK: -Wl,--wrap=recv,--wrap=send,--wrap=recvmsg,--wrap=sendmsg,--wrap=close */
+/* LINK: -Wl,--wrap=recv,--wrap=send,--wrap=recvmsg,--wrap=sendmsg,--wrap=close,--wrap=open,--wrap=pipe2 */
 /* io_fault.c — the n-th socket, accept4, connect, epoll_ctl and so on fails, once or from then on, for every n until none
-   is hit. A child runs a little server and its clients each time. All must end well, with the error as a value where it
+   is hit. A child runs a little server and its clients each time, or files, programs and a copy. All must end well, with the error as a value where it
    was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at all, by the limit of the
    process; and interrupted calls, again and again. */
 #include "../death/death.h"
@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-enum kind { SOCKET, BIND, LISTEN, SETSOCKOPT, ACCEPT, CONNECT, EPOLL_CREATE, EPOLL_CTL, EVENTFD, KINDS, STORM };
+enum kind { SOCKET, BIND, LISTEN, SETSOCKOPT, ACCEPT, CONNECT, EPOLL_CREATE, EPOLL_CTL, EVENTFD, OPEN, PIPE, STORM };
 
 /* Shared with the child. */
 static struct plan {
@@ -71,6 +71,7 @@ WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *valu
 WRAP(EPOLL_CREATE, int, epoll_create1, (int flags), (flags))
 WRAP(EPOLL_CTL, int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event), (epoll, op, fd, event))
 WRAP(EVENTFD, int, eventfd, (unsigned value, int flags), (value, flags))
+WRAP(PIPE, int, pipe2, (int ends[2], int flags), (ends, flags))
 WRAP_INTERRUPTED(int, epoll_wait, (int epoll, struct epoll_event *events, int n, int ms), (epoll, events, n, ms))
 WRAP_INTERRUPTED(ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags))
 WRAP_INTERRUPTED(ssize_t, send, (int fd, const void *buffer, size_t size, int flags), (fd, buffer, size, flags))
@@ -91,6 +92,17 @@ int __wrap_connect(int fd, const struct sockaddr *to, socklen_t length)
     return must_fail(CONNECT) || is_interrupted() ? -1 : __real_connect(fd, to, length);
 }
 
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    return must_fail(OPEN) ? -1 : __real_open(path, flags, mode);
+}
+
 /* An interrupted close has closed. */
 int __real_close(int fd);
 int __wrap_close(int fd);
@@ -102,7 +114,8 @@ int __wrap_close(int fd)
 
 /* ---- the server and its clients ---- */
 
-static int sockets_open(void)
+/* Descriptors of what is called so: "socket:", or "" for all. */
+static int count_open(const char *what)
 {
     int n = 0;
     DIR *all = opendir("/proc/self/fd");
@@ -110,7 +123,7 @@ static int sockets_open(void)
     for (struct dirent *one; (one = readdir(all));) {
         char target[64] = "";
         if (readlinkat(dirfd(all), one->d_name, target, sizeof target - 1) > 0)
-            n += strncmp(target, "socket:", 7) == 0;
+            n += strncmp(target, what, strlen(what)) == 0;
     }
     closedir(all);
     return n;
@@ -214,17 +227,17 @@ static void send_datagrams(void)
 
 static void use_everything(void)
 {
-    int before = sockets_open();
+    int before = count_open("socket:");
     atomic_store(&plan->armed, true);
     exchange("tcp", "127.0.0.1:0");
     exchange("unix", "@");
     exchange("tcp", ":0"); /* dialed by two addresses */
     send_datagrams();
-    CHECK_EQ(sockets_open(), before);
+    CHECK_EQ(count_open("socket:"), before);
     CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
     exchange("tcp4", "127.0.0.1:0"); /* with a poller of its own */
     CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
-    CHECK_EQ(sockets_open(), before);
+    CHECK_EQ(count_open("socket:"), before);
 }
 
 static int use_everything_as_main(void)
@@ -237,10 +250,88 @@ static int use_everything_as_main(void)
 
 static void run_everything(void)
 {
-    int before = sockets_open();
+    int before = count_open("socket:");
     atomic_store(&plan->armed, true);
     CHECK_EQ(weft_run(use_everything_as_main), 5);
-    CHECK_EQ(sockets_open(), before);
+    CHECK_EQ(count_open("socket:"), before);
+}
+
+/* ---- files, programs, a copy ---- */
+
+static char file_path[] = "/tmp/weft_io_fault_XXXXXX";
+
+static void use_file(void)
+{
+    char four[4];
+    int fd = weft_open(file_path, O_CREAT | O_TRUNC | O_RDWR, 0600);
+    if (!went_well(fd, false))
+        return;
+    CHECK_EQ(weft_write(fd, "weft", 4), 4);
+    shut(fd);
+    fd = weft_open(file_path, O_RDONLY);
+    if (!went_well(fd, false))
+        return;
+    CHECK_EQ(weft_read_full(fd, four, 4), 4);
+    CHECK(memcmp(four, "weft", 4) == 0);
+    shut(fd);
+}
+
+static void use_program(void)
+{
+    weft_outcome outcome;
+    char *const cat[] = {"cat", NULL};
+    int result = weft_exec(WEFT_COMMAND(.argv = cat, .output = WEFT_PIPE), "weft", 4, &outcome);
+    if (went_well(result, false)) {
+        CHECK_EQ(outcome.status, 0);
+        CHECK_EQ(outcome.output_size, 4);
+    }
+    weft_outcome_free(&outcome);
+}
+
+#define MUCH (1 << 20) /* more than is copied without a pipe */
+
+static void fill(int fd)
+{
+    static const char zeros[MUCH];
+    CHECK_EQ(weft_write_all(fd, zeros, MUCH), MUCH);
+    shut(fd);
+}
+
+static void copy(int dst, int src)
+{
+    CHECK_EQ(weft_copy(dst, src), MUCH); /* a copy can do without a pipe */
+    shut(dst);
+    shut(src);
+}
+
+static void copy_much(void)
+{
+    static char bytes[MUCH];
+    int from[2], to[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, from), 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, to), 0);
+    weft_waitgroup wg = {0};
+    weft_wg_go(&wg, fill, from[0]);
+    weft_wg_go(&wg, copy, to[0], from[1]);
+    ssize_t n = weft_read_full(to[1], bytes, MUCH);
+    CHECK(n == MUCH || n == -plan->error); /* nothing to wait with: then the others cannot either */
+    weft_wg_wait(&wg);
+    shut(to[1]);
+}
+
+static void use_files(void)
+{
+    int made = mkstemp(file_path);
+    CHECK(made >= 0);
+    close(made);
+    int before = count_open("");
+    atomic_store(&plan->armed, true);
+    use_file();
+    use_program();
+    copy_much();
+    CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+    CHECK_EQ(count_open(""), before);
+    unlink(file_path);
 }
 
 /* ---- every n ---- */
@@ -278,27 +369,32 @@ static bool run_plan(void (*scenario)(void), enum kind kind, int error, bool sti
     return atomic_load(&plan->hit);
 }
 
+static void fail_every_in(void (*scenario)(void), const char *name, enum kind kind, int error)
+{
+    share_plan();
+    for (int sticky = 0; sticky < 2; sticky++) {
+        int hits = 0, misses = 0;
+        for (int n = 1; misses < 2; n = next_call(n)) { /* how many calls there are differs a little from run to run */
+            CHECK(n < 1000);
+            bool hit = run_plan(scenario, kind, error, sticky, n);
+            hits += hit;
+            misses = hit ? 0 : misses + 1;
+        }
+        printf("%s%s: %d failures\n", name, sticky ? ", from then on" : "", hits);
+        CHECK(hits > 0);
+    }
+}
+
 static void fail_every(enum kind kind, int error)
 {
-    static void (*const scenarios[])(void) = {use_everything, run_everything};
-    share_plan();
-    for (int s = 0; s < 2; s++)
-        for (int sticky = 0; sticky < 2; sticky++) {
-            int hits = 0, misses = 0;
-            for (int n = 1; misses < 2; n = next_call(n)) { /* how many calls there are differs a little from run to run */
-                CHECK(n < 1000);
-                bool hit = run_plan(scenarios[s], kind, error, sticky, n);
-                hits += hit;
-                misses = hit ? 0 : misses + 1;
-            }
-            printf("scenario %d%s: %d failures\n", s, sticky ? ", from then on" : "", hits);
-            CHECK(hits > 0);
-        }
+    fail_every_in(use_everything, "called by threads", kind, error);
+    fail_every_in(run_everything, "in goroutines", kind, error);
 }
 
 TEST(Socket)
 {
     fail_every(SOCKET, EMFILE);
+    fail_every(SOCKET, ENFILE);
     fail_every(SOCKET, ENOBUFS);
 }
 
@@ -316,6 +412,7 @@ TEST(Setsockopt)
 TEST(Accept)
 {
     fail_every(ACCEPT, EMFILE);
+    fail_every(ACCEPT, ENFILE);
     fail_every(ACCEPT, ENOBUFS);
 }
 
@@ -342,9 +439,16 @@ TEST(Connect)
 TEST(Epoll)
 {
     fail_every(EPOLL_CREATE, EMFILE);
+    fail_every(EPOLL_CREATE, ENFILE);
     fail_every(EVENTFD, ENFILE);
     fail_every(EPOLL_CTL, ENOSPC);
     fail_every(EPOLL_CTL, ENOMEM);
+}
+
+TEST(FilesAndPrograms)
+{
+    fail_every_in(use_files, "files", OPEN, ENFILE);
+    fail_every_in(use_files, "files", PIPE, ENFILE);
 }
 
 /* ---- interrupted calls ---- */
