@@ -2,11 +2,10 @@
    what nobody else watches. It never owns a worker.
 
    While goroutines run it looks every LOOK_NS, or every QUICK_NS when a thread looks blocked, or every CALM_NS when it has
-   found no thread blocked or computing for CALM_LOOKS: a look costs up to 35 us of somebody's time. A worker is taken when
-   something waits for it and its thread is outside weft and
+   found no thread blocked or computing, and no work beside an idle worker, for CALM_LOOKS: a look costs 40 us of somebody's
+   time. A worker is taken when something waits for it and its thread is outside weft and
      blocked   /proc says so in two looks in a row at the same epoch, or, where /proc is unreadable, the epoch has not
-     moved for
-               SLICE_NS of wall time;
+               moved for SLICE_NS of wall time;
      a hog     its thread has used SLICE_NS x (1 + hogs already detached) of CPU time without scheduling. The stretch makes a
                thousand goroutines that compute share the cores instead of making a thousand threads.
    When nothing has waited for a while it sleeps for good, until a pusher finds WI_ALERT_MONITOR set:
@@ -21,7 +20,7 @@
 
 #define LOOK_NS INT64_C(1000000)
 #define QUICK_NS INT64_C(250000)
-#define CALM_NS INT64_C(2000000)
+#define CALM_NS INT64_C(5000000)
 #define CALM_LOOKS 100U
 #define POLLS 16
 #define SLICE_NS INT64_C(10000000)
@@ -47,7 +46,7 @@ static struct {
     _Atomic uint32_t requests; /* bits for wi_hooks.requested */
     _Atomic int64_t trim_ns;   /* when to call wi_stack_trim; INT64_MAX: not */
     pthread_t handle;
-    unsigned calm_looks; /* [monitor] looks in a row that found no thread blocked or computing */
+    unsigned calm_looks; /* [monitor] looks in a row after which it may be calm */
     struct watch *watches;
     bool limit_reported;
 } monitor;
@@ -224,6 +223,7 @@ static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t no
         bool still = epoch == watch->epoch;
         if (timer_due || waiting->outside || (queued && (still || ++watch->stuck > 3))) {
             watch->stuck = 0;
+            monitor.calm_looks = 0;
             wi_store_relaxed(&w->lazy, still ? -1000 : -WI_LAZY_SURE);
             wi_or_relaxed(&w->attention, (uint32_t)WI_ATTEND_SHARE); /* also what is in `next` */
             wi_wake_one();
