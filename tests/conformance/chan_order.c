@@ -199,9 +199,9 @@ TEST_BOTH(close_before_receive)
 }
 
 /* ---- first come, first served. Who waits cannot be seen from outside, so each waiter gets time to arrive; a machine that
-   was too busy to let it arrive gets more attempts. Serving in any other order fails all of them. ---- */
+   was too busy to let it arrive gets more attempts, with twice the time. Serving in any other order fails all of them. ---- */
 
-enum { IN_LINE = 8, ATTEMPTS = 20 };
+enum { IN_LINE = 8, ATTEMPTS = 10 };
 
 static void send_waiting(int_chan c, int_chan unused, int i)
 {
@@ -219,7 +219,7 @@ static void receive_waiting(int_chan c, int_chan unused, int *place)
         CHECK(weft_recv(c, place));
 }
 
-static bool served_in_order(size_t capacity, bool senders_wait)
+static bool served_in_order(size_t capacity, bool senders_wait, int64_t patience_ns)
 {
     int_chan c = weft_chan_make(int, capacity), unused = weft_chan_make(int, 0);
     weft_waitgroup wg = {0};
@@ -232,7 +232,7 @@ static bool served_in_order(size_t capacity, bool senders_wait)
             weft_wg_go(&wg, send_waiting, c, unused, i);
         else
             weft_wg_go(&wg, receive_waiting, c, unused, &places[i]);
-        weft_sleep(WEFT_MS);
+        weft_sleep(patience_ns);
     }
     for (size_t i = 0; senders_wait && i < capacity; i++)
         CHECK(weft_recv(c, &value) && value == -1);
@@ -254,7 +254,7 @@ TEST_BOTH(waiting_ones_are_served_in_order)
 {
     for (int kind = 0; kind < 4; kind++) {
         int attempt = 0;
-        while (!served_in_order(kind < 2 ? 0 : 3, kind % 2))
+        while (!served_in_order(kind < 2 ? 0 : 3, kind % 2, WEFT_MS << attempt))
             CHECK(++attempt < ATTEMPTS);
     }
 }
