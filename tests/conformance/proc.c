@@ -99,7 +99,7 @@ TEST_BOTH(YieldFairness)
     for (int i = 0; i < YIELDERS; i++)
         weft_go(count_yields, &stop, &counts[i], &wg);
     uint64_t some = (uint64_t)test_shorten(100, 1000);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < test_shorten(1, 3); i++) {
         uint64_t before = fewest(counts);
         CHECK(HOLDS_WITHIN(20000, fewest(counts) > before + some));
     }
@@ -198,7 +198,7 @@ static void hog(_Atomic bool *stop, _Atomic int *running, weft_waitgroup *wg)
 /* Hogs on all workers and one more; they never call weft. Goroutines, timers and foreign threads go on. */
 TEST_BOTH(HogsStopNobody)
 {
-    if (!test_picked(30)) /* takes every CPU for as long as the kernel needs to give each of them a turn */
+    if (!test_picked(15)) /* takes every CPU for as long as the kernel needs to give each of them a turn */
         return;
     _Atomic bool stop = false;
     _Atomic int running = 0;
@@ -628,6 +628,8 @@ static void nap_often(int64_t ns, int times, _Atomic int *napping, _Atomic int *
 TEST(NapsOverlap)
 {
     static _Atomic int napping, most;
+    if (!test_picked(30)) /* a thread for each */
+        return;
     atomic_store(&most, 0);
     weft_waitgroup wg = {0};
     for (int i = 0; i < test_shorten(40, 100); i++)
