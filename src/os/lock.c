@@ -15,13 +15,13 @@
 
 /* Below what sleeping and being woken cost. 100,000 goroutines that left queues at once took 67 ms; with a fifth of the
    looks 91 ms, with twice as many no less. */
-#define SPIN_NS 4000
+#define SPIN_NS INT64_C(4000)
 /* With what it costs to fetch the lines that the lock guards. With 200 many fights were not recognized (mpmc4096 82 ns instead
    of 25); the larger, the more threads take turns that had better not. */
-#define FIGHT_NS 300
+#define FIGHT_NS INT64_C(300)
 #define FIGHT_SIGNS 4U
 #define FIGHT_TURNS 32U
-#define TURN_NS 4000
+#define TURN_NS INT64_C(4000)
 
 /* What the thread remembers of the last lock that it had to wait for. Thread-local, which is safe only because wi_lock_slow
    neither is inlined nor switches stacks: it begins and ends on one thread. */
