@@ -214,7 +214,7 @@ static TEST_UNUSED_ void test_run_one_(const test_case *test)
     for (const char *c = test->name; *c; c++)
         stream = (stream ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
     __atomic_store_n(&test_random_state, stream, __ATOMIC_RELAXED);
-    alarm(timeout && *timeout ? (unsigned)atoi(timeout) : 100);
+    alarm(timeout && *timeout ? (unsigned)atoi(timeout) : 200);
     test->body();
     alarm(0);
     printf("ok %s\n", test->name);
