@@ -32,9 +32,9 @@ static size_t chunk_align(const struct wi_slab *slab)
 /* Makes room for the addresses of so many free records. slab->lock is held. */
 static bool make_room(struct wi_slab *slab, uint32_t records)
 {
-    size_t room = slab->room > records / 2 ? 2 * (size_t)slab->room : records;
     if (slab->room >= records)
         return true;
+    size_t room = 2 * (size_t)slab->room > records ? 2 * (size_t)slab->room : records;
     void **free = wi_os_map(room * sizeof free[0]);
     if (!free)
         return false;

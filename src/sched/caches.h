@@ -5,8 +5,6 @@
 
 #include "sched/sched.h"
 
-#define WI_STACKS_CACHED 64U
-
 static inline __attribute__((always_inline)) void wi_count_ended(struct wi_worker *w)
 {
     wi_store_release(&w->ended, wi_load_relaxed(&w->ended) + 1); /* pairs with the acquire in weft_count */
@@ -19,7 +17,7 @@ static inline __attribute__((always_inline)) bool wi_free_running(struct wi_work
                                                                   struct wi_stack *stack)
 {
     uint32_t records = w->records_held;
-    if (WI_UNLIKELY(w->stacks_held >= WI_STACKS_CACHED || records + 1 >= WI_RECORDS_HELD || g->extra ||
+    if (WI_UNLIKELY(w->stacks_held >= WI_STACKS_CACHED || records + 1 >= WI_RECORDS_CACHED || g->extra ||
                     (g->flags & WI_G_SIZE_MASK) || wi_load_relaxed(&wi_sched.n_starved)))
         return false;
     wi_store_relaxed(&g->stack, NULL);

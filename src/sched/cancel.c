@@ -6,11 +6,8 @@
 
 #define CHUNK 64U /* members that are ended between two looks at the outside */
 
-struct shards {
-    struct wi_members lists[WI_CANCEL_SHARDS];
-};
-
-static struct wi_slab shard_slab = {.name = "context shards", .record_size = sizeof(struct shards), .chunk_records = 256};
+static struct wi_slab shard_slab = {
+    .name = "context shards", .record_size = WI_CANCEL_SHARDS * sizeof(struct wi_members), .chunk_records = 256};
 
 static const struct wi_wait_kind waits_for_end = {.text = "the end of a wait that its context ended"};
 
@@ -24,12 +21,12 @@ static void make_shards(struct wi_canceller *canceller)
     void *record;
     if (wi_load_relaxed(&canceller->shards) || wi_slab_take(&shard_slab, 1, &record) == 0)
         return; /* no memory: slower, not wrong */
-    struct shards *shards = record;
+    struct wi_members *lists = record;
     for (unsigned i = 0; i < WI_CANCEL_SHARDS; i++) {
-        shards->lists[i].first = NULL;
-        shards->lists[i].count = 0;
+        lists[i].first = NULL;
+        lists[i].count = 0;
     }
-    wi_store_release(&canceller->shards, shards->lists); /* pairs with the acquires below */
+    wi_store_release(&canceller->shards, lists); /* pairs with the acquires below */
 }
 
 /* Which of the shards: the workers have different ones, as far as that goes, and each has as many as that leaves. */

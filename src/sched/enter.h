@@ -25,7 +25,7 @@ static inline struct wi_thread *wi_enter_as(bool may_move)
         return wi_enter_first(t);
     wi_store_relaxed(&t->epoch, epoch + 1);
     wi_perturb();
-    wi_barrier_compiler(); /* pairs with the heavy barrier in ask, claim.c; without membarrier nothing is equal to `entry` */
+    wi_barrier_compiler(); /* pairs with the heavy barrier in ask, claim.c; where that takes a fence, no claim is `entry` */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
     if (WI_LIKELY(w != NULL)) {
         if (WI_UNLIKELY(wi_load_acquire(&w->claim) != t->entry || wi_load_relaxed(&w->attention) != 0))

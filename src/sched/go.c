@@ -71,7 +71,7 @@ void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g)
         return;
     }
     w->records[w->records_held++] = g;
-    if (WI_UNLIKELY(w->records_held == WI_RECORDS_HELD))
+    if (WI_UNLIKELY(w->records_held == WI_RECORDS_CACHED))
         give_records(w, RECORDS_BATCH);
 }
 

@@ -19,12 +19,12 @@
 #include "sched/hooks.h"
 
 #define SPIN_NS 20000 /* about what it costs to sleep and be woken */
-#define INJECTED_MOST (WI_RUNQ_SIZE / 4)
 #define POLL_LATE_NS (10 * WI_POLL_NS)
-#define STEAL_USER_NS 3000   /* a worker whose thread has been outside weft for that long is taken */
-#define BARREN_NS 2000       /* others' work that is done or stuck so soon was not worth its move ... */
-#define BARREN_SURE 4U       /* ... and when it was so that often in a row, a thread waits ... */
-#define BARREN_WAIT_NS 15000 /* ... for that long, of SPIN_NS, before it asks for more */
+#define INJECTED_MOST (WI_RUNQ_SIZE / 4) /* taken at a time */
+#define STEAL_USER_NS 3000               /* a worker whose thread has been outside weft for that long is taken */
+#define BARREN_NS 2000                   /* others' work that is done or stuck so soon was not worth its move ... */
+#define BARREN_SURE 4U                   /* ... and when it was so that often in a row, a thread waits ... */
+#define BARREN_WAIT_NS 15000             /* ... for that long, of SPIN_NS, before it asks for more */
 
 /* ---- timers: the earliest of all, and who watches ---- */
 

@@ -9,9 +9,9 @@
    A lock that is held from before 1 to 3 covers a pick from the local queue and a switch, some 10 ns; step 1 therefore takes
    no lock and makes no system call. What needs either is done on the scheduler's own stack, after its commit. */
 #include "base/perturb.h"
-#include "sched/enter.h"
 #include "sched/caches.h"
 #include "sched/cancel.h"
+#include "sched/enter.h"
 #include "sched/hooks.h"
 #include "sched/scope.h"
 #include "sched/stop.h"

@@ -46,7 +46,7 @@ static struct wi_thread *take_record(enum wi_thread_kind kind)
     wi_store_relaxed(&t->epoch, (wi_load_relaxed(&t->epoch) | 1) + (kind == WI_THREAD_RUNTIME ? 2 : 1));
     if (t->number == 0)
         t->number = wi_slab_number(&wi_threads, t);
-    t->entry = wi_os_membarrier_works ? WI_CLAIM_OWNED(t) : WI_CLAIM_FREE;
+    t->entry = wi_os_membarrier_works ? WI_CLAIM_OWNED(t) : WI_CLAIM_NEVER;
     clear(&t->worker, &t->alive);
     clear(&t->exceptions, &t->wake);
     wi_store_relaxed(&t->wake, WI_WAKE_NONE);

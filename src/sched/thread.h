@@ -27,7 +27,7 @@ struct wi_exceptions {
 struct wi_thread {
     _Atomic uint32_t epoch;             /* [stores: thread; loads: all] odd: inside weft */
     uint32_t number;                    /* [const] in its slab; names it in claim words */
-    uint64_t entry;                     /* [const] WI_CLAIM_OWNED(this thread); 0 where there is no membarrier */
+    uint64_t entry;                     /* [const] WI_CLAIM_OWNED(this thread); WI_CLAIM_NEVER without membarrier */
     _Atomic(struct wi_worker *) worker; /* [stores: wi_sched.lock, or the thread with nobody else about; loads: all] */
     struct wi_goroutine *current;       /* [thread] the goroutine it runs; NULL on the scheduler's own stack */
     struct wi_goroutine *left;          /* [thread] whose commit step is due */

@@ -12,6 +12,7 @@
      ASKED(T, A)          thread T, but A wants it; T takes it back by entering weft first
    T alone changes nothing here but ASKED(T, *) -> OWNED(T). */
 #define WI_CLAIM_FREE UINT64_C(0)
+#define WI_CLAIM_NEVER UINT64_MAX /* no claim word is ever this */
 #define WI_CLAIM_OWNED(t) (UINT64_C(1) << 62 | (t)->number)
 #define WI_CLAIM_ASKED(t, asker) (UINT64_C(2) << 62 | (uint64_t)(asker) << 31 | (t)->number)
 #define WI_CLAIM_THREAD(claim) ((uint32_t)(claim)&0x7fffffffU)
@@ -31,7 +32,8 @@ enum wi_attention {
 };
 
 #define WI_LAZY_SURE 32
-#define WI_RECORDS_HELD 256U
+#define WI_RECORDS_CACHED 256U
+#define WI_STACKS_CACHED 64U
 #define WI_DETACHED_MAX 10000U /* threads that run goroutines without a worker */
 
 struct wi_worker {
@@ -52,7 +54,7 @@ struct wi_worker {
     uint64_t next_id, last_id;                   /* [owner] ids to give out */
     _Atomic uint64_t started, ended;             /* [stores: owner] goroutines, here */
     _Atomic int64_t now_ns;                      /* [stores: owner, monitor] a recent time, for "waits since" */
-    void *records[WI_RECORDS_HELD];              /* [owner] free records, the last ones first */
+    void *records[WI_RECORDS_CACHED];            /* [owner] free records; the last is the next to be used */
 
     _Alignas(WI_CACHE_LINE) struct wi_worker *next_idle; /* [wi_sched.lock] */
 };
