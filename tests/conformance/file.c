@@ -269,7 +269,7 @@ TEST_BOTH(direct)
         CHECK_EQ(weft_pread(fd, buffer, BLOCK, i * BLOCK), BLOCK);
         CHECK(memcmp(buffer, other, BLOCK) == 0);
     }
-    ssize_t n = pread(fd, buffer + 1, 100, 1), expected = n < 0 ? -errno : n;
+    ssize_t n = pread(fd, buffer + 1, 100, 1), expected = n < 0 ? -weft_errno() : n;
     CHECK_EQ(weft_pread(fd, buffer + 1, 100, 1), expected); /* not aligned: whatever the file system says */
     CHECK_EQ(weft_pread(fd, buffer, BLOCK, 16 * BLOCK), 0);
     CHECK_EQ(weft_close_fd(fd), 0);
@@ -562,7 +562,7 @@ static void check_stat(const char *path, bool follow)
     struct stat a, b;
     memset(&a, 0, sizeof a);
     memset(&b, 0, sizeof b);
-    int expected = (follow ? stat(path, &a) : lstat(path, &a)) == 0 ? 0 : -errno;
+    int expected = (follow ? stat(path, &a) : lstat(path, &a)) == 0 ? 0 : -weft_errno();
     CHECK_EQ(follow ? weft_stat(path, &b) : weft_lstat(path, &b), expected);
     CHECK(expected != 0 ||
           (a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_mode == b.st_mode && a.st_nlink == b.st_nlink &&

@@ -116,7 +116,7 @@ static TEST_UNUSED_ void fill(int fd)
     for (;;) {
         ssize_t n = send(fd, zeros, sizeof zeros, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0) {
-            int error = errno;
+            int error = weft_errno(); /* not errno: its address may be from before the caller moved to another thread */
             if (error == EINTR)
                 continue;
             CHECK_EQ(error, EAGAIN);
