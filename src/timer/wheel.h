@@ -3,7 +3,9 @@
    Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987; Fredman, Sedgewick, Sleator and Tarjan, "The
    Pairing Heap", Algorithmica 1986. Most timers are timeouts that are stopped long before they are due: in the wheel, start
    and stop are O(1) list operations. What comes within one level-0 slot of being due moves to the heap, which orders it to
-   the nanosecond. Both are intrusive: starting a timer never allocates and never fails. The caller locks. */
+   the nanosecond. Both are intrusive: starting a timer never allocates and never fails. A timer lies on its waiter's stack,
+   so each touch of one that has not run for long is a miss of the caches and of the TLB; hence the wide level 1, from
+   which what is due within four seconds comes out a millisecond before it is needed, and not before. The caller locks. */
 #ifndef WI_WHEEL_H
 #define WI_WHEEL_H
 
@@ -16,16 +18,18 @@ struct wi_timer {
     struct wi_timer *next, **link; /* wheel: slot list; heap: sibling and who points here */
     struct wi_timer *child;        /* heap */
     uint8_t where;                 /* 0 idle, 1 wheel, 2 heap */
-    uint8_t level, slot;           /* wheel: to keep the occupancy bitmap */
     bool is_alarm;                 /* the starter's, see timeout.h; the wheel does not look */
+    uint8_t level;                 /* wheel: to keep the occupancy bitmap */
+    uint16_t slot;                 /* wheel: of all levels, likewise */
 };
 
 #define WI_WHEEL_LEVELS 6
-#define WI_WHEEL_SLOTS 64
+#define WI_WHEEL_WORDS (64 + 5) /* of 64 slots: level 1 has 64 of them, the others one each */
 struct wi_wheel {
-    uint64_t now_tick;                  /* slots up to here have been moved to the heap */
-    uint64_t occupied[WI_WHEEL_LEVELS]; /* bitmap of slots that are not empty */
-    struct wi_timer *slots[WI_WHEEL_LEVELS][WI_WHEEL_SLOTS];
+    uint64_t now_tick;                 /* slots up to here have been moved to the heap */
+    uint64_t words[WI_WHEEL_LEVELS];   /* bitmap of words below that are not 0 */
+    uint64_t occupied[WI_WHEEL_WORDS]; /* bitmap of slots that are not empty */
+    struct wi_timer *slots[WI_WHEEL_WORDS * 64];
     struct wi_timer *heap; /* the root: the earliest near timer */
     size_t count;
 };

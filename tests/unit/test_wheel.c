@@ -2,7 +2,7 @@
 #include "test.h"
 #include "timer/wheel.h"
 
-#define TICK_NS (INT64_C(1) << 20)
+#define TICK_NS (INT64_C(1) << 14)
 #define SECOND INT64_C(1000000000)
 
 enum { IN_WHEEL = 1, IN_HEAP = 2 };
@@ -26,16 +26,17 @@ static void check_wheel(struct wi_wheel *wheel)
 {
     size_t found = check_tree(wheel, &wheel->heap, INT64_MIN);
     CHECK(!wheel->heap || !wheel->heap->next);
-    for (unsigned level = 0; level < WI_WHEEL_LEVELS; level++)
-        for (unsigned slot = 0; slot < WI_WHEEL_SLOTS; slot++) {
-            struct wi_timer **link = &wheel->slots[level][slot];
-            CHECK_EQ(wheel->occupied[level] >> slot & 1, *link != NULL);
-            for (struct wi_timer *timer = *link; timer; link = &timer->next, timer = timer->next, found++) {
-                CHECK(timer->link == link);
-                CHECK(timer->where == IN_WHEEL && timer->level == level && timer->slot == slot);
-                CHECK((uint64_t)timer->deadline_ns / TICK_NS > wheel->now_tick);
-            }
+    for (unsigned slot = 0; slot < WI_WHEEL_WORDS * 64; slot++) {
+        unsigned word = slot / 64, level = word == 0 ? 0 : word <= 64 ? 1 : word - 63;
+        struct wi_timer **link = &wheel->slots[slot];
+        CHECK_EQ(wheel->occupied[word] >> slot % 64 & 1, *link != NULL);
+        CHECK_EQ(wheel->words[level] >> (level == 1 ? word - 1 : 0) & 1, wheel->occupied[word] != 0);
+        for (struct wi_timer *timer = *link; timer; link = &timer->next, timer = timer->next, found++) {
+            CHECK(timer->link == link);
+            CHECK(timer->where == IN_WHEEL && timer->level == level && timer->slot == slot);
+            CHECK((uint64_t)timer->deadline_ns / TICK_NS > wheel->now_tick);
         }
+    }
     CHECK_EQ(found, wheel->count);
 }
 
@@ -82,7 +83,7 @@ static int64_t random_deadline(int64_t now_ns)
     case 3:
         return now_ns / TICK_NS * TICK_NS + (int64_t)(test_random() % 4) * TICK_NS; /* the edge of a slot */
     case 4: {
-        int64_t edge = INT64_C(1) << (20 + 6 * (test_random() % 6)); /* the edge of a level's slot */
+        int64_t edge = INT64_C(1) << (14 + 6 * (test_random() % 7)); /* the edge of a level's slot */
         return now_ns / edge * edge + edge * (int64_t)(1 + test_random() % 64) - (int64_t)(test_random() % 2);
     }
     default: {
