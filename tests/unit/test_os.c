@@ -5,12 +5,19 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#if __has_include(<sys/single_threaded.h>)
+#define HAS_SINGLE_THREADED true
+#else
+#define HAS_SINGLE_THREADED false
+#endif
 
 /* ---- memory ---- */
 
@@ -168,6 +175,14 @@ static void litmus(void)
         CHECK(heavy_saw || wi_load_relaxed(&litmus_words.light_saw));
     }
     CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+/* In a program that has threads by the time that it starts weft, registering would take 10 ms. Runs before TEST(barriers). */
+TEST(barriers_are_registered_when_loaded)
+{
+    long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    if (HAS_SINGLE_THREADED && wi_os_thread_count() == 1 && commands > 0 && (commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+        CHECK_EQ(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0), 0);
 }
 
 TEST(barriers)

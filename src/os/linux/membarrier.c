@@ -8,8 +8,23 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#else
+#define __libc_single_threaded false
+#endif
 
 bool wi_os_membarrier_works;
+
+/* To register takes 5 to 20 ms in a process that has threads, because the kernel waits until all have switched, and nothing
+   in one that has none: so it is done while the program is loaded, whenever it starts weft, and if it never does. */
+static __attribute__((constructor)) void register_early(void)
+{
+    int saved = errno;
+    if (__libc_single_threaded)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    errno = saved;
+}
 
 bool wi_os_membarrier_init(void)
 {
