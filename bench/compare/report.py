@@ -1,4 +1,5 @@
-"""What comes out of a comparison: the table on the terminal, the generated part of docs/performance.md, the plots."""
+"""What comes out of a comparison: the table on the terminal, the generated parts of docs/performance.md and of README.md,
+the plots."""
 
 import operator
 import re
@@ -186,11 +187,39 @@ def generated(results, titles):
     yield from table(["target", "measured", ""], judged(results))
 
 
-def write_page(results, titles, docs):
-    page = docs / "performance.md"
+# What stands in the README.
+SUMMARY = ("yield", "spawn", "spawn_million", "pingpong", "spsc128", "mpmc128", "ring", "select4", "mutex", "rwmutex",
+           "skynet", "sum", "sieve", "parked.bytes", "parked.create", "parked.wake", "sleepers.cpu", "sleepers.late",
+           "overshoot", "hog", "blocked", "cold.time", "digest", "echo.cpu", "http.cpu")
+
+
+def summary(results):
+    def text(entry, name, threads, runtime):
+        cell = Cell(entry, name, threads, runtime)
+        if not cell.values:
+            return ""
+        return digits(cell.median) + (f" ({cell.spread().replace('..', '–')})" if cell.spread() else "")
+
+    def line(name, entry):
+        number = NUMBERS[name][1]
+        return [f"`{name}`", number.unit, *(text(entry, name, threads, runtime) for threads in "12" for runtime in ("weft", "go"))]
+
+    rounds = sorted({entry["rounds"] for entry in results["rows"].values()})
+    yield f"On {results['machine']}, by `make compare`: median (smallest–largest) of {' or '.join(map(str, rounds))} rounds."
+    yield ""
+    yield from table(["row", "unit", "weft, 1 worker", "Go, 1", "weft, 2 workers", "Go, 2"],
+                     [line(name, results["rows"][NUMBERS[name][0].name]) for name in SUMMARY])
+
+
+def replace_generated(page, lines):
     before, begin, rest = page.read_text().partition("<!-- generated: make compare -->\n")
     _, end, after = rest.partition("<!-- end of what is generated -->\n")
-    page.write_text(before + begin + "\n" + "\n".join(generated(results, titles)) + "\n\n" + end + after)
+    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after)
+
+
+def write_page(results, titles, docs):
+    replace_generated(docs / "performance.md", generated(results, titles))
+    replace_generated(docs.parent / "README.md", summary(results))
     if not shutil.which("gnuplot"):
         print("the plots are left as they are: they need gnuplot (apt-get install gnuplot-nox)")
         return
