@@ -3,111 +3,28 @@
 /* fault.c — the n-th call of mmap, malloc, pthread_create and so on fails, once or from then on, for every n until none is
    hit. A child runs a scenario each time. Allowed ends: all went well, with the error values that the calls document; or an
    abort with a message that says what ran out. Never a fault, a hang, or a goroutine that was accepted and did not run. */
-#include "../death/death.h"
-#include <fcntl.h>
+#include "plan.h"
+
 #include <pthread.h>
-#include <sys/mman.h>
 
 enum kind { MMAP, MADVISE, MPROTECT, MALLOC, CALLOC, REALLOC, STRDUP, MEMALIGN, THREAD, OPEN };
 
-/* Shared with the child. */
-static struct plan {
-    enum kind kind;
-    int nth, error;
-    bool sticky; /* all later calls fail too */
-    _Atomic bool armed;
-    _Atomic int calls; /* of the kind, since armed */
-    _Atomic bool hit;
-} * plan;
-
-static bool must_fail(enum kind kind)
-{
-    if (!plan || !atomic_load(&plan->armed) || plan->kind != kind)
-        return false;
-    int call = atomic_fetch_add(&plan->calls, 1) + 1;
-    if (plan->sticky ? call < plan->nth : call != plan->nth)
-        return false;
-    atomic_store(&plan->hit, true);
-    errno = plan->error;
-    return true;
-}
-
-/* ---- the wrapped functions ---- */
-
-void *__real_mmap(void *start, size_t size, int protection, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *start, size_t size, int protection, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *start, size_t size, int protection, int flags, int fd, off_t offset)
-{
-    return must_fail(MMAP) ? MAP_FAILED : __real_mmap(start, size, protection, flags, fd, offset);
-}
-
-int __real_madvise(void *start, size_t size, int advice);
-int __wrap_madvise(void *start, size_t size, int advice);
-int __wrap_madvise(void *start, size_t size, int advice)
-{
-    return must_fail(MADVISE) ? -1 : __real_madvise(start, size, advice);
-}
-
-int __real_mprotect(void *start, size_t size, int protection);
-int __wrap_mprotect(void *start, size_t size, int protection);
-int __wrap_mprotect(void *start, size_t size, int protection)
-{
-    return must_fail(MPROTECT) ? -1 : __real_mprotect(start, size, protection);
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_malloc(size_t size)
-{
-    return must_fail(MALLOC) ? NULL : __real_malloc(size);
-}
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return must_fail(CALLOC) ? NULL : __real_calloc(n, size);
-}
-
-void *__real_realloc(void *old, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_realloc(void *old, size_t size)
-{
-    return must_fail(REALLOC) ? NULL : __real_realloc(old, size);
-}
-
-char *__real_strdup(const char *text);
-char *__wrap_strdup(const char *text);
-char *__wrap_strdup(const char *text)
-{
-    return must_fail(STRDUP) ? NULL : __real_strdup(text);
-}
-
-int __real_posix_memalign(void **result, size_t align, size_t size);
-int __wrap_posix_memalign(void **result, size_t align, size_t size);
-int __wrap_posix_memalign(void **result, size_t align, size_t size)
-{
-    return must_fail(MEMALIGN) ? plan->error : __real_posix_memalign(result, align, size);
-}
-
 typedef void *thread_function(void *argument);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, thread_function *fn, void *argument);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, thread_function *fn, void *argument);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, thread_function *fn, void *argument)
-{
-    return must_fail(THREAD) ? plan->error : __real_pthread_create(thread, attributes, fn, argument);
-}
 
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
-{
-    va_list arguments;
-    va_start(arguments, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
-    va_end(arguments);
-    return must_fail(OPEN) ? -1 : __real_open(path, flags, mode);
-}
+WRAP(must_fail(MMAP), MAP_FAILED, void *, mmap, (void *start, size_t size, int protection, int flags, int fd, off_t offset),
+     (start, size, protection, flags, fd, offset))
+WRAP(must_fail(MADVISE), -1, int, madvise, (void *start, size_t size, int advice), (start, size, advice))
+WRAP(must_fail(MPROTECT), -1, int, mprotect, (void *start, size_t size, int protection), (start, size, protection))
+WRAP(must_fail(MALLOC), NULL, void *, malloc, (size_t size), (size))
+WRAP(must_fail(CALLOC), NULL, void *, calloc, (size_t n, size_t size), (n, size))
+WRAP(must_fail(REALLOC), NULL, void *, realloc, (void *old, size_t size), (old, size))
+WRAP(must_fail(STRDUP), NULL, char *, strdup, (const char *text), (text))
+WRAP(must_fail(MEMALIGN), plan->error, int, posix_memalign, (void **result, size_t align, size_t size),
+     (result, align, size))
+WRAP(must_fail(THREAD), plan->error, int, pthread_create,
+     (pthread_t * thread, const pthread_attr_t *attributes, thread_function *fn, void *argument),
+     (thread, attributes, fn, argument))
+WRAP_OPEN
 
 /* ---- what the child does ---- */
 
@@ -291,26 +208,13 @@ static bool says_what_ran_out(const char *text)
 /* One run; true when the failure was hit. */
 static bool run_plan(void (*scenario)(void), char *environment, bool may_die, const char *only_message)
 {
-    atomic_store(&plan->armed, false);
-    atomic_store(&plan->calls, 0);
-    atomic_store(&plan->hit, false);
     death_run(scenario, environment);
     bool good = WIFEXITED(death.status) && WEXITSTATUS(death.status) == 0;
     if (!good && may_die && WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGABRT)
         good = says_what_ran_out(death.text) && (!only_message || strstr(death.text, only_message));
-    if (!good) {
-        fprintf(stderr, "kind %d, call %d%s, errno %d\n", (int)plan->kind, plan->nth, plan->sticky ? " and later" : "",
-                plan->error);
-        death_unexpected("an allowed end");
-    }
+    if (!good)
+        plan_failed("an allowed end");
     return atomic_load(&plan->hit);
-}
-
-/* Which call is to fail after the n-th: the next, or by strides when the scale is small. */
-static int next_call(int n)
-{
-    int stride = test_stride();
-    return n == 1 ? 2 + (int)(test_random() % (unsigned)stride) : n + stride;
 }
 
 /* How many failures were hit in all. */
@@ -320,20 +224,14 @@ static int fail_every(enum kind kind, int error, char *environment, bool may_die
         void (*scenario)(void);
         const char *only_message;
     } scenarios[] = {{use_values_only, "no stack"}, {use_everything, NULL}, {use_run, NULL}, {use_groups, NULL}};
-    if (!plan) {
-        plan = mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        CHECK(plan != MAP_FAILED);
-    }
+    share_plan();
     int all_hits = 0;
     for (int s = 0; s < 4; s++)
         for (int sticky = 0; sticky < 2; sticky++) {
             int hits = 0, misses = 0;
             for (int n = 1; misses < 2; n = next_call(n)) { /* how many calls there are differs a little from run to run */
                 CHECK(n < 5000);
-                plan->kind = kind;
-                plan->error = error;
-                plan->sticky = sticky;
-                plan->nth = n;
+                make_plan((int)kind, error, sticky, n);
                 bool hit = run_plan(scenarios[s].scenario, environment, may_die, scenarios[s].only_message);
                 hits += hit;
                 misses = hit ? 0 : misses + 1;

@@ -2,41 +2,17 @@
 /* LINK: -Wl,--wrap=epoll_create1,--wrap=epoll_ctl,--wrap=epoll_wait,--wrap=eventfd */
 /* LINK: -Wl,--wrap=recv,--wrap=send,--wrap=recvmsg,--wrap=sendmsg,--wrap=close,--wrap=open,--wrap=pipe2 */
 /* io_fault.c — the n-th socket, accept4, connect, epoll_ctl and so on fails, once or from then on, for every n until none
-   is hit. A child runs a little server and its clients each time, or files, programs and a copy. All must end well, with the error as a value where it
-   was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at all, by the limit of the
+   is hit. A child runs a little server and its clients each time, or files, programs and a copy. All must end well, with
+   the error as a value where it was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at all, by the limit of the
    process; and interrupted calls, again and again. */
-#include "../death/death.h"
+#include "plan.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 enum kind { SOCKET, BIND, LISTEN, SETSOCKOPT, ACCEPT, CONNECT, EPOLL_CREATE, EPOLL_CTL, EVENTFD, OPEN, PIPE, STORM };
-
-/* Shared with the child. */
-static struct plan {
-    enum kind kind;
-    int nth, error;
-    bool sticky; /* all later calls fail too */
-    _Atomic bool armed;
-    _Atomic int calls; /* of the kind, since armed */
-    _Atomic bool hit;
-} * plan;
-
-static bool must_fail(enum kind kind)
-{
-    if (!plan || !atomic_load(&plan->armed) || plan->kind != kind)
-        return false;
-    int call = atomic_fetch_add(&plan->calls, 1) + 1;
-    if (plan->sticky ? call < plan->nth : call != plan->nth)
-        return false;
-    atomic_store(&plan->hit, true);
-    errno = plan->error;
-    return true;
-}
 
 /* Of the calls that may be interrupted two of three are. */
 static bool is_interrupted(void)
@@ -49,59 +25,26 @@ static bool is_interrupted(void)
 
 /* ---- the wrapped functions ---- */
 
-#define WRAP(kind, result, name, parameters, arguments)                                                                     \
-    result __real_##name parameters;                                                                                        \
-    result __wrap_##name parameters;                                                                                        \
-    result __wrap_##name parameters                                                                                         \
-    {                                                                                                                       \
-        return must_fail(kind) ? -1 : __real_##name arguments;                                                              \
-    }
-#define WRAP_INTERRUPTED(result, name, parameters, arguments)                                                               \
-    result __real_##name parameters;                                                                                        \
-    result __wrap_##name parameters;                                                                                        \
-    result __wrap_##name parameters                                                                                         \
-    {                                                                                                                       \
-        return is_interrupted() ? -1 : __real_##name arguments;                                                             \
-    }
-
-WRAP(SOCKET, int, socket, (int family, int type, int protocol), (family, type, protocol))
-WRAP(BIND, int, bind, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
-WRAP(LISTEN, int, listen, (int fd, int n), (fd, n))
-WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t n), (fd, level, name, value, n))
-WRAP(EPOLL_CREATE, int, epoll_create1, (int flags), (flags))
-WRAP(EPOLL_CTL, int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event), (epoll, op, fd, event))
-WRAP(EVENTFD, int, eventfd, (unsigned value, int flags), (value, flags))
-WRAP(PIPE, int, pipe2, (int ends[2], int flags), (ends, flags))
-WRAP_INTERRUPTED(int, epoll_wait, (int epoll, struct epoll_event *events, int n, int ms), (epoll, events, n, ms))
-WRAP_INTERRUPTED(ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags))
-WRAP_INTERRUPTED(ssize_t, send, (int fd, const void *buffer, size_t size, int flags), (fd, buffer, size, flags))
-WRAP_INTERRUPTED(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags))
-WRAP_INTERRUPTED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
-
-int __real_accept4(int fd, struct sockaddr *from, socklen_t *length, int flags);
-int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *length, int flags);
-int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *length, int flags)
-{
-    return must_fail(ACCEPT) || is_interrupted() ? -1 : __real_accept4(fd, from, length, flags);
-}
-
-int __real_connect(int fd, const struct sockaddr *to, socklen_t length);
-int __wrap_connect(int fd, const struct sockaddr *to, socklen_t length);
-int __wrap_connect(int fd, const struct sockaddr *to, socklen_t length)
-{
-    return must_fail(CONNECT) || is_interrupted() ? -1 : __real_connect(fd, to, length);
-}
-
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
-{
-    va_list arguments;
-    va_start(arguments, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
-    va_end(arguments);
-    return must_fail(OPEN) ? -1 : __real_open(path, flags, mode);
-}
+WRAP(must_fail(SOCKET), -1, int, socket, (int family, int type, int protocol), (family, type, protocol))
+WRAP(must_fail(BIND), -1, int, bind, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+WRAP(must_fail(LISTEN), -1, int, listen, (int fd, int n), (fd, n))
+WRAP(must_fail(SETSOCKOPT), -1, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t n),
+     (fd, level, name, value, n))
+WRAP(must_fail(EPOLL_CREATE), -1, int, epoll_create1, (int flags), (flags))
+WRAP(must_fail(EPOLL_CTL), -1, int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event),
+     (epoll, op, fd, event))
+WRAP(must_fail(EVENTFD), -1, int, eventfd, (unsigned value, int flags), (value, flags))
+WRAP(must_fail(PIPE), -1, int, pipe2, (int ends[2], int flags), (ends, flags))
+WRAP(is_interrupted(), -1, int, epoll_wait, (int epoll, struct epoll_event *events, int n, int ms), (epoll, events, n, ms))
+WRAP(is_interrupted(), -1, ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags))
+WRAP(is_interrupted(), -1, ssize_t, send, (int fd, const void *buffer, size_t size, int flags), (fd, buffer, size, flags))
+WRAP(is_interrupted(), -1, ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags))
+WRAP(is_interrupted(), -1, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
+WRAP(must_fail(ACCEPT) || is_interrupted(), -1, int, accept4, (int fd, struct sockaddr *from, socklen_t *length, int flags),
+     (fd, from, length, flags))
+WRAP(must_fail(CONNECT) || is_interrupted(), -1, int, connect, (int fd, const struct sockaddr *to, socklen_t length),
+     (fd, to, length))
+WRAP_OPEN
 
 /* An interrupted close has closed. */
 int __real_close(int fd);
@@ -336,36 +279,13 @@ static void use_files(void)
 
 /* ---- every n ---- */
 
-static void share_plan(void)
-{
-    if (plan)
-        return;
-    plan = mmap(NULL, sizeof *plan, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(plan != MAP_FAILED);
-}
-
-/* Which call is to fail after the n-th: the next, or by strides when the scale is small. */
-static int next_call(int n)
-{
-    int stride = test_stride();
-    return n == 1 ? 2 + (int)(test_random() % (unsigned)stride) : n + stride;
-}
-
 /* True when the failure was hit. */
 static bool run_plan(void (*scenario)(void), enum kind kind, int error, bool sticky, int nth)
 {
-    plan->kind = kind;
-    plan->error = error;
-    plan->sticky = sticky;
-    plan->nth = nth;
-    atomic_store(&plan->armed, false);
-    atomic_store(&plan->calls, 0);
-    atomic_store(&plan->hit, false);
+    make_plan((int)kind, error, sticky, nth);
     death_run(scenario, NULL);
-    if (!WIFEXITED(death.status) || WEXITSTATUS(death.status) != 0) {
-        fprintf(stderr, "kind %d, call %d%s, errno %d\n", (int)kind, nth, sticky ? " and later" : "", error);
-        death_unexpected("an exit with status 0");
-    }
+    if (!WIFEXITED(death.status) || WEXITSTATUS(death.status) != 0)
+        plan_failed("an exit with status 0");
     return atomic_load(&plan->hit);
 }
 
