@@ -252,28 +252,9 @@ static void make_gethostbyname_r(struct elsewhere *it)
             hook_next()->gethostbyname2_r(it->name, it->family, it->host, it->buffer, it->size, it->found, it->error);
 }
 
-HOOK int gethostbyname_r(const char *name, struct hostent *host, char *buffer, size_t size, struct hostent **found,
-                         int *error)
+static int by_name_r(const char *name, int family, struct hostent *host, char *buffer, size_t size, struct hostent **found,
+                     int *error)
 {
-    if (!weft_hooked_())
-        return hook_next()->gethostbyname_r(name, host, buffer, size, found, error);
-    struct elsewhere it = {.make = make_gethostbyname_r,
-                           .name = name,
-                           .family = -1,
-                           .host = host,
-                           .buffer = buffer,
-                           .size = size,
-                           .found = found,
-                           .error = error};
-    run(&it);
-    return it.result;
-}
-
-HOOK int gethostbyname2_r(const char *name, int family, struct hostent *host, char *buffer, size_t size,
-                          struct hostent **found, int *error)
-{
-    if (!weft_hooked_() || family < 0)
-        return hook_next()->gethostbyname2_r(name, family, host, buffer, size, found, error);
     struct elsewhere it = {.make = make_gethostbyname_r,
                            .name = name,
                            .family = family,
@@ -284,6 +265,22 @@ HOOK int gethostbyname2_r(const char *name, int family, struct hostent *host, ch
                            .error = error};
     run(&it);
     return it.result;
+}
+
+HOOK int gethostbyname_r(const char *name, struct hostent *host, char *buffer, size_t size, struct hostent **found,
+                         int *error)
+{
+    if (!weft_hooked_())
+        return hook_next()->gethostbyname_r(name, host, buffer, size, found, error);
+    return by_name_r(name, -1, host, buffer, size, found, error);
+}
+
+HOOK int gethostbyname2_r(const char *name, int family, struct hostent *host, char *buffer, size_t size,
+                          struct hostent **found, int *error)
+{
+    if (!weft_hooked_() || family < 0)
+        return hook_next()->gethostbyname2_r(name, family, host, buffer, size, found, error);
+    return by_name_r(name, family, host, buffer, size, found, error);
 }
 
 static void make_gethostbyaddr_r(struct elsewhere *it)
