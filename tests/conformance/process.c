@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <weft.h>
 
+#include "../descriptors.h"
 #include "../test.h"
 
 #ifndef WITHOUT_PIDFD
@@ -19,21 +20,6 @@
 /* ---- what must be as before at the end of each test ---- */
 
 static int descriptors_before;
-
-/* Without those by which the monitor looks at threads. */
-static int open_descriptors(void)
-{
-    int n = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    CHECK(directory);
-    for (struct dirent *entry; (entry = readdir(directory));) {
-        char target[64] = {0};
-        if (readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1) > 0)
-            n += strncmp(target, "/proc/", 6) != 0;
-    }
-    closedir(directory);
-    return n;
-}
 
 /* Has weft open what it opens once, for waiting and for signals. */
 static void begin(void)

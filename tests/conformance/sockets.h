@@ -3,7 +3,6 @@
 #define SOCKETS_H
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -12,7 +11,7 @@
 #include <unistd.h>
 #include <weft.h>
 
-#include "../test.h"
+#include "../descriptors.h"
 
 static TEST_UNUSED_ int good(int fd)
 {
@@ -43,21 +42,6 @@ static TEST_UNUSED_ void shut_by_reset(int fd)
     struct linger at_once = {1, 0};
     CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
     shut(fd);
-}
-
-/* How many sockets the program has: the runtime has none. */
-static TEST_UNUSED_ int sockets_open(void)
-{
-    int n = 0;
-    DIR *all = opendir("/proc/self/fd");
-    CHECK(all != NULL);
-    for (struct dirent *one; (one = readdir(all));) {
-        char target[64] = "";
-        if (readlinkat(dirfd(all), one->d_name, target, sizeof target - 1) > 0)
-            n += strncmp(target, "socket:", 7) == 0;
-    }
-    closedir(all);
-    return n;
 }
 
 /* On this machine, any free port or name. */

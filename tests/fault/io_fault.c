@@ -3,11 +3,11 @@
 /* LINK: -Wl,--wrap=recv,--wrap=send,--wrap=recvmsg,--wrap=sendmsg,--wrap=close,--wrap=open,--wrap=pipe2 */
 /* io_fault.c — the n-th socket, accept4, connect, epoll_ctl and so on fails, once or from then on, for every n until none
    is hit. A child runs a little server and its clients each time, or files, programs and a copy. All must end well, with
-   the error as a value where it was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at all, by the limit of the
-   process; and interrupted calls, again and again. */
+   the error as a value where it was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at
+   all, by the limit of the process; and interrupted calls, again and again. */
+#include "../descriptors.h"
 #include "plan.h"
 
-#include <dirent.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -56,21 +56,6 @@ int __wrap_close(int fd)
 }
 
 /* ---- the server and its clients ---- */
-
-/* Descriptors of what is called so: "socket:", or "" for all. */
-static int count_open(const char *what)
-{
-    int n = 0;
-    DIR *all = opendir("/proc/self/fd");
-    CHECK(all != NULL);
-    for (struct dirent *one; (one = readdir(all));) {
-        char target[64] = "";
-        if (readlinkat(dirfd(all), one->d_name, target, sizeof target - 1) > 0)
-            n += strncmp(target, what, strlen(what)) == 0;
-    }
-    closedir(all);
-    return n;
-}
 
 static void shut(int fd)
 {

@@ -330,18 +330,6 @@ TEST(contexts_end_calls)
 
 /* ---- threads ---- */
 
-static int threads_now(void)
-{
-    char line[128];
-    int n = -1;
-    FILE *file = fopen("/proc/self/status", "re");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file))
-        sscanf(line, "Threads: %d", &n);
-    fclose(file);
-    return n;
-}
-
 static void wait_in_a_call(int fd, int how, _Atomic int *waiting, weft_waitgroup *wg)
 {
     char x = 0;

@@ -172,4 +172,16 @@ static TEST_UNUSED_ void close_later(int fd, weft_waitgroup *wg)
     weft_wg_done(wg);
 }
 
+static TEST_UNUSED_ int threads_now(void)
+{
+    char line[128];
+    int n = -1;
+    FILE *file = fopen("/proc/self/status", "re");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file))
+        sscanf(line, "Threads: %d", &n);
+    fclose(file);
+    return n;
+}
+
 #endif

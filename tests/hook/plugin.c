@@ -7,18 +7,6 @@
 
 static int (*library_exchange)(int fd, size_t size);
 
-static int threads_now(void)
-{
-    char line[128];
-    int n = -1;
-    FILE *file = fopen("/proc/self/status", "re");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file))
-        sscanf(line, "Threads: %d", &n);
-    fclose(file);
-    return n;
-}
-
 static void exchange(int fd, _Atomic int *begun, weft_waitgroup *wg)
 {
     (*begun)++;

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <weft.h>
 
+#include "../descriptors.h"
 #include "../test.h"
 
 /* ---- streams ---- */
@@ -83,20 +84,6 @@ static void pair(int fds[2], int i)
         tcp_pair(fds, 0);
     else
         unix_pair(fds);
-}
-
-/* Sockets that are open; weft has other descriptors of its own. */
-static int open_sockets(void)
-{
-    int n = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    CHECK(directory);
-    for (struct dirent *entry; (entry = readdir(directory));) {
-        char text[16] = "";
-        n += readlinkat(dirfd(directory), entry->d_name, text, sizeof text - 1) > 0 && strncmp(text, "socket:", 7) == 0;
-    }
-    closedir(directory);
-    return n;
 }
 
 /* Now and then a moment for others, so that what races does so at other points. */
@@ -184,7 +171,7 @@ TEST_GO(ten_thousand_connections)
     struct crowd crowd = {.connections = connections_possible(wanted), .dialing = WEFT_SEM(200)};
     if (crowd.connections < wanted)
         printf("no more than %d connections: the limit of descriptors cannot be raised\n", crowd.connections);
-    int before = open_sockets();
+    int before = sockets_open();
     crowd.listener = weft_listen("tcp", "127.0.0.1:0");
     CHECK(crowd.listener >= 0);
     CHECK(weft_local_address(crowd.listener, crowd.address, sizeof crowd.address) > 0);
@@ -194,12 +181,12 @@ TEST_GO(ten_thousand_connections)
     for (int i = 0; i < crowd.connections; i++)
         weft_wg_go(&crowd.ended, call, &crowd);
     weft_wg_wait(&crowd.connected);
-    CHECK(open_sockets() >= before + crowd.connections);
+    CHECK(sockets_open() >= before + crowd.connections);
     weft_wg_done(&crowd.together);
     weft_wg_wait(&crowd.ended);
     CHECK_EQ(crowd.echoed, (long)crowd.connections * ROUNDS * MESSAGE);
     CHECK_EQ(weft_close_fd(crowd.listener), 0);
-    CHECK_EQ(open_sockets(), before);
+    CHECK_EQ(sockets_open(), before);
 }
 
 /* ---- closed by others at random ---- */
@@ -261,7 +248,7 @@ static void close_at_random(struct victim *v)
    number. */
 TEST_GO(closing_ends_everybody)
 {
-    int before = open_sockets(), rounds = test_scale(600);
+    int before = sockets_open(), rounds = test_scale(600);
     for (int round = 0; round < rounds; round++) {
         weft_waitgroup ended = {0};
         struct victim v = {.tag = fresh_tag()};
@@ -275,7 +262,7 @@ TEST_GO(closing_ends_everybody)
         weft_wg_go(&ended, close_at_random, &v);
         weft_wg_wait(&ended);
     }
-    CHECK_EQ(open_sockets(), before);
+    CHECK_EQ(sockets_open(), before);
 }
 
 /* ---- numbers that are reused at once ----
@@ -383,12 +370,12 @@ static void reuse(int i, int rounds)
 
 TEST_GO(numbers_reused_at_once)
 {
-    int before = open_sockets();
+    int before = sockets_open();
     weft_waitgroup ended = {0};
     for (int i = 0; i < 16; i++)
         weft_wg_go(&ended, reuse, i, test_scale(150));
     weft_wg_wait(&ended);
-    CHECK_EQ(open_sockets(), before);
+    CHECK_EQ(sockets_open(), before);
 }
 
 /* ---- accepting and closing ---- */
@@ -449,7 +436,7 @@ static void dial_until_closed(struct gate *gate)
 
 TEST_GO(accepting_and_closing)
 {
-    int before = open_sockets(), rounds = test_scale(100), dialed = 0;
+    int before = sockets_open(), rounds = test_scale(100), dialed = 0;
     uint64_t state = test_random();
     for (int round = 0; round < rounds; round++) {
         weft_waitgroup accepting = {0}, dialing = {0};
@@ -471,7 +458,7 @@ TEST_GO(accepting_and_closing)
         dialed += gate.dialed;
     }
     CHECK(rounds < 2 || dialed >= 8);
-    CHECK_EQ(open_sockets(), before);
+    CHECK_EQ(sockets_open(), before);
 }
 
 /* ---- streams that are disturbed ---- */
@@ -550,7 +537,7 @@ static void set_deadlines(struct stream *s)
 
 static void run_streams(int count, size_t length, int buffer, bool deadlines, bool contexts)
 {
-    int before = open_sockets(), ended = 0;
+    int before = sockets_open(), ended = 0;
     weft_waitgroup running = {0};
     struct stream *streams = calloc((size_t)count * 2, sizeof *streams);
     CHECK(streams);
@@ -577,7 +564,7 @@ static void run_streams(int count, size_t length, int buffer, bool deadlines, bo
     }
     CHECK(ended > 0 || !(contexts || deadlines));
     free(streams);
-    CHECK_EQ(open_sockets(), before);
+    CHECK_EQ(sockets_open(), before);
 }
 
 TEST_GO(deadlines_at_random)

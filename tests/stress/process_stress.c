@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <weft.h>
 
+#include "../descriptors.h"
 #include "../test.h"
 
 #define ARGV(...) ((char *[]){__VA_ARGS__, NULL})
@@ -13,21 +14,6 @@
 enum { AT_ONCE = 500, DESCRIPTORS_EACH = 7 };
 
 static int descriptors_before;
-
-/* Without those by which the monitor looks at threads. */
-static int open_descriptors(void)
-{
-    int n = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    CHECK(directory);
-    for (struct dirent *entry; (entry = readdir(directory));) {
-        char target[64] = {0};
-        if (readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1) > 0)
-            n += strncmp(target, "/proc/", 6) != 0;
-    }
-    closedir(directory);
-    return n;
-}
 
 static void begin(void)
 {
