@@ -202,7 +202,8 @@ def summary(results):
 
     def line(name, entry):
         number = NUMBERS[name][1]
-        return [f"`{name}`", number.unit, *(text(entry, name, threads, runtime) for threads in "12" for runtime in ("weft", "go"))]
+        cells = (text(entry, name, threads, runtime) for threads in "12" for runtime in ("weft", "go"))
+        return [f"`{name}`", number.unit, *cells]
 
     rounds = sorted({entry["rounds"] for entry in results["rows"].values()})
     yield f"On {results['machine']}, by `make compare`: median (smallest–largest) of {' or '.join(map(str, rounds))} rounds."

@@ -174,9 +174,9 @@ static bool find_in_level(const struct wi_wheel *wheel, unsigned level, struct f
         word = (turn + (unsigned)__builtin_ctzll(rotate_right(words, turn))) % 64;
         here = occupied[word];
     }
-    unsigned place = word * 64 + (unsigned)__builtin_ctzll(here);
-    uint64_t unit = now + 1 + (place - after) % slots;
-    *first = (struct first_slot){level, levels[level].first + place, unit << levels[level].shift};
+    unsigned at = word * 64 + (unsigned)__builtin_ctzll(here);
+    uint64_t unit = now + 1 + (at - after) % slots;
+    *first = (struct first_slot){level, levels[level].first + at, unit << levels[level].shift};
     return true;
 }
 
@@ -220,7 +220,7 @@ static void advance(struct wi_wheel *wheel, uint64_t tick)
         WI_CHECK(first.tick > wheel->now_tick);
         wheel->now_tick = first.tick;
         for (unsigned level = WI_WHEEL_LEVELS; level-- > 0;)
-            if (first.tick << (64 - levels[level].shift) % 64 == 0 || level == 0)
+            if (first.tick % (UINT64_C(1) << levels[level].shift) == 0)
                 sort(wheel, level);
     }
     wheel->now_tick = tick;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <weft.h>
 
+#include "../descriptors.h"
 #include "../test.h"
 
 typedef weft_chan(int) int_chan;
@@ -643,11 +644,6 @@ TEST_BOTH(refused_signals)
 }
 
 /* ---- what it leaves alone ---- */
-
-static int open_descriptors(void)
-{
-    return count_names("/proc/self/fd");
-}
 
 TEST(counts_as_no_goroutine_and_no_leak)
 {

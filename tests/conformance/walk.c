@@ -1,5 +1,6 @@
 /* Walking a directory tree. The judge is what the test itself has made. */
 #define _GNU_SOURCE 1 /* openat and the like in strict modes */
+#include "descriptors.h"
 #include "test.h"
 #include <dirent.h>
 #include <errno.h>
@@ -74,17 +75,6 @@ static void remove_tree(const char *root)
     close(fd);
     free(names);
     CHECK_EQ(rmdir(root), 0);
-}
-
-static int count_descriptors(void)
-{
-    int n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    CHECK(dir != NULL);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
 }
 
 /* ---- what is expected ---- */
@@ -179,9 +169,9 @@ TEST_BOTH(order_and_types)
     };
     for (size_t i = 1; i < COUNT(expected); i++)
         make(root, expected[i].path + 1, expected[i].type);
-    int before = count_descriptors();
+    int before = open_descriptors();
     check_walk(root, expected, COUNT(expected));
-    CHECK_EQ(count_descriptors(), before);
+    CHECK_EQ(open_descriptors(), before);
     remove_tree(root);
 }
 
@@ -357,7 +347,7 @@ TEST_BOTH(deep)
     struct rlimit before, few;
     make_root(root);
     make_deep(root, levels);
-    int descriptors = count_descriptors();
+    int descriptors = open_descriptors();
     CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
     for (int spare = 60; spare > 0; spare /= 4) { /* also fewer than it likes to have */
         few = before;
@@ -366,14 +356,14 @@ TEST_BOTH(deep)
         check_deep(root, levels);
     }
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
-    CHECK_EQ(count_descriptors(), descriptors);
+    CHECK_EQ(open_descriptors(), descriptors);
 
     weft_entry entry;
     weft_walk *walk = weft_walk_open(root);
     for (int i = 0; i < levels / 2; i++)
         CHECK(weft_walk_next(walk, &entry));
     weft_walk_close(walk);
-    CHECK_EQ(count_descriptors(), descriptors);
+    CHECK_EQ(open_descriptors(), descriptors);
     remove_tree(root);
 }
 

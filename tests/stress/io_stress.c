@@ -2,8 +2,8 @@
    are reused at once, contexts that end, buffers of next to nothing, ten thousand connections.
 
    Every stream carries a pattern that depends on its own tag and on the position, so a byte that was lost, doubled, or that
-   belongs to another stream shows. That no wait is forgotten shows in that the tests end; that
-   no descriptor is, in a count. */
+   belongs to another stream shows. That no wait is forgotten shows in that the tests end; that no descriptor is, in a
+   count. */
 #include "../workload.h"
 #include <arpa/inet.h>
 #include <fcntl.h>

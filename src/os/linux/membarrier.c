@@ -10,28 +10,34 @@
 #include <unistd.h>
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
-#else
-#define __libc_single_threaded false
+#define KNOWS_THREADS
 #endif
 
 bool wi_os_membarrier_works;
 
+static bool membarrier(int command)
+{
+    return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+#ifdef KNOWS_THREADS
 /* To register takes 5 to 20 ms in a process that has threads, because the kernel waits until all have switched, and nothing
    in one that has none: so it is done while the program is loaded, whenever it starts weft, and if it never does. */
 static __attribute__((constructor)) void register_early(void)
 {
     int saved = errno;
     if (__libc_single_threaded)
-        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+        membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
     errno = saved;
 }
+#endif
 
 bool wi_os_membarrier_init(void)
 {
     int saved = errno;
     /* A kernel that registers can still be made to refuse the barrier (seccomp), so one is tried. */
-    wi_os_membarrier_works = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-                             syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+    wi_os_membarrier_works =
+        membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     errno = saved;
     return wi_os_membarrier_works;
 }
@@ -43,7 +49,7 @@ void wi_os_barrier_heavy(void)
         return;
     }
     int saved = errno;
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
         wi_fatal("the kernel refuses membarrier, which it granted before: %s (a seccomp filter must allow it)",
                  strerror(errno));
     errno = saved;
