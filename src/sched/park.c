@@ -53,12 +53,10 @@ static inline __attribute__((always_inline)) void queue_again(struct wi_thread *
     wi_goroutine_set_state(g, WI_READY);
     if (WI_UNLIKELY(!w))
         inject(g, g->flags & WI_G_BLOCKER ? &wi_blockers : &wi_inject);
-    else if (WI_UNLIKELY(wi_ring_length(&w->runq.woken) == WI_RUNQ_SIZE))
+    else if (WI_UNLIKELY(!wi_ring_try_push(&w->runq.woken, g)))
         push_woken(w, g);
-    else {
-        wi_ring_push(&w->runq.woken, g);
+    else
         wi_alert(w);
-    }
 }
 
 static bool commit_yield(struct wi_thread *t, struct wi_goroutine *g, void *argument)

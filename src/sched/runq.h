@@ -50,14 +50,21 @@ static inline uint32_t wi_runq_length(const struct wi_runq *q)
 /* Moves the oldest half of a full ring to the inject queue. */
 void wi_ring_overflow(struct wi_ring *ring);
 
-static inline void wi_ring_push(struct wi_ring *ring, struct wi_goroutine *g)
+/* False: it is full. */
+static inline bool wi_ring_try_push(struct wi_ring *ring, struct wi_goroutine *g)
 {
     uint32_t tail = wi_load_relaxed(&ring->tail);
     if (WI_UNLIKELY(tail - wi_load_relaxed(&ring->head) == WI_RUNQ_SIZE))
-        wi_ring_overflow(ring);
-    WI_CHECK(tail - wi_load_relaxed(&ring->head) < WI_RUNQ_SIZE);
+        return false;
     ring->slots[tail % WI_RUNQ_SIZE] = g;
     wi_store_relaxed(&ring->tail, tail + 1);
+    return true;
+}
+
+static inline void wi_ring_push(struct wi_ring *ring, struct wi_goroutine *g)
+{
+    while (WI_UNLIKELY(!wi_ring_try_push(ring, g)))
+        wi_ring_overflow(ring);
 }
 
 /* The same at the other end. */
@@ -111,11 +118,8 @@ static inline struct wi_goroutine *wi_runq_pick(struct wi_runq *q, uint32_t tick
     q->clock_tick = tick;
     uint32_t turn = wi_load_relaxed(&q->turns) + 1; /* not the tick: some picks come at every second one for long */
     wi_store_relaxed(&q->turns, turn);
-    if ((turn & 1) || wi_ring_length(&q->woken) == 0) {
-        struct wi_goroutine *fresh = WI_LIKELY((turn & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
-        if (fresh)
-            return fresh;
-    }
+    if (wi_ring_length(&q->fresh) != 0 && ((turn & 1) || wi_ring_length(&q->woken) == 0))
+        return WI_LIKELY((turn & 63) != 63) ? wi_ring_newest(&q->fresh) : wi_ring_oldest(&q->fresh);
     struct wi_goroutine *woken = wi_ring_oldest(&q->woken);
     if (woken)
         return woken;

@@ -1,5 +1,5 @@
 /* weft_blocking of a function with a parameter narrower than int. */
-/* standards: c11 c17 gnu11 gnu17 */
+/* standards: gnu11 gnu17 */
 #include <weft.h>
 
 int work(char c);

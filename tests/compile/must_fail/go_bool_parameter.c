@@ -1,5 +1,5 @@
 /* weft_go of a function with a parameter narrower than int (C23 cannot tell). */
-/* standards: c11 c17 gnu11 gnu17 */
+/* standards: gnu11 gnu17 */
 #include <weft.h>
 
 void work(bool a);
