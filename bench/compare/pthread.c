@@ -1,6 +1,6 @@
 /* pthread.c — the rows of the comparison with plain threads, where a thread for each task makes sense at all: what the
-   kernel itself gives, with glibc's own synchronisation. With one thread the program keeps to one processor. The sum is
-   split into as many parts as there are threads, as one does with threads. */
+   kernel itself gives, with glibc's own synchronisation. The sum is split into as many parts as there are threads, as one
+   does with threads. */
 #define _GNU_SOURCE
 #include "harness.h"
 
@@ -406,12 +406,6 @@ int main(int argc, char **argv)
         {"hog", hog},           {"blocked", blocked},
     };
     const struct row *row = row_of(argc, argv, rows, sizeof rows / sizeof *rows);
-    cpu_set_t set;
-    if (threads == 1) {
-        CPU_ZERO(&set);
-        CPU_SET(sched_getcpu(), &set);
-        sched_setaffinity(0, sizeof set, &set);
-    }
     row->measure(row->name);
     exit(0); /* whatever threads still do */
 }
