@@ -75,11 +75,12 @@ static inline void test_register_(test_case *test)
 #define TEST_TSAN_OPTIONS "" /* ":name=value..." that a test adds */
 #endif
 
-/* TSan would end the forked child of a program with threads when it starts threads itself; with weft it may. */
+/* TSan would end the forked child of a program with threads when it starts threads itself; with weft it may. At the end of
+   a process it sleeps, a second unless told: too long for each of hundreds. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
-    return "die_after_fork=0" TEST_TSAN_OPTIONS;
+    return "die_after_fork=0:atexit_sleep_ms=20" TEST_TSAN_OPTIONS;
 }
 #endif
 

@@ -3,7 +3,6 @@
 #ifndef DEATH_H
 #define DEATH_H
 
-#define TEST_TSAN_OPTIONS ":atexit_sleep_ms=10" /* a second for each of hundreds of children would be too long */
 #include "../workload.h"
 #include <signal.h>
 #include <stdarg.h>

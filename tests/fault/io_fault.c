@@ -5,7 +5,7 @@
    is hit. A child runs a little server and its clients each time, or files, programs and a copy. All must end well, with
    the error as a value where it was hit: never a hang, a crash, or a descriptor that is left over. Then: no descriptors at
    all, by the limit of the process; and interrupted calls, again and again. */
-#include "plan.h" /* first: it says how TSan is to end */
+#include "plan.h"
 
 #include "../descriptors.h"
 #include <netinet/in.h>
