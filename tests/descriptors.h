@@ -1,12 +1,14 @@
-/* descriptors.h — which descriptors the program has open: what a test must leave as it was. */
+/* descriptors.h — which descriptors the program has open: what a test must leave as it was; and numbers that stay free. */
 #ifndef DESCRIPTORS_H
 #define DESCRIPTORS_H
 
 #include "test.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <weft.h>
 
 /* How many have a name in /proc that begins with `kind`, or, with `others`, one that does not. */
 static TEST_UNUSED_ int count_kind_(const char *kind, bool others)
@@ -39,6 +41,16 @@ static TEST_UNUSED_ int sockets_open(void)
 static TEST_UNUSED_ int open_descriptors(void)
 {
     return count_kind_("/proc/", true);
+}
+
+/* The same descriptor at a number that nothing else gets, because the kernel gives the lowest that is free; also weft's own
+   threads open files now and then. For calls that may begin after the close. */
+static TEST_UNUSED_ int lift(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 600);
+    CHECK(high >= 600);
+    CHECK_EQ(weft_close_fd(fd), 0);
+    return high;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* AGAIN: WEFT_URING=0 */
 /* Files: reading, writing, syncing, opening, looking. Runs a second time without io_uring: the results must be the same. */
 #define _GNU_SOURCE 1 /* O_DIRECT, O_TMPFILE */
-#include "test.h"
+#include "../descriptors.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -36,15 +36,6 @@ static int make_file(int flags)
     CHECK(fd >= 0);
     unlink(path);
     return fd;
-}
-
-/* The same at a number that nothing else gets; also weft's own threads open files. For looks at it after its close. */
-static int lift(int fd)
-{
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, 600);
-    CHECK(high >= 600);
-    CHECK_EQ(weft_close_fd(fd), 0);
-    return high;
 }
 
 /* What is read next is read from the disk, where the kernel can be made to. */

@@ -26,16 +26,6 @@ static TEST_UNUSED_ void shut(int fd)
     CHECK_EQ(weft_close_fd(fd), 0);
 }
 
-/* The same at a number that nothing else gets, because the kernel gives the lowest that is free; also weft's own threads
-   open files now and then. For calls that may begin after the close. */
-static TEST_UNUSED_ int lift(int fd)
-{
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, 600);
-    CHECK(high >= 600);
-    shut(fd);
-    return high;
-}
-
 /* Closes a connection by a reset. */
 static TEST_UNUSED_ void shut_by_reset(int fd)
 {
