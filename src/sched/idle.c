@@ -453,35 +453,6 @@ static void wake_monitor_for_deadlock(void)
         wi_monitor_wake();
 }
 
-/* Whether t takes the sitter's place. Not while every worker has a thread: these look when they have time for it, and by then
-   there is more; a sitter would be woken for each event, take the processor from one of them where there are no others, and
-   could only leave it to them. Whoever leaves the place for that looks whether the monitor sleeps, as all do who leave it. */
-static bool sit_down(struct wi_thread *t)
-{
-    struct wi_thread *nobody = NULL;
-    if (!wi_load_acquire(&wi_sched.polls)) /* pairs with the poller's making */
-        return false;
-    if ((wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) && wi_cas_acquire(&wi_sched.sitter, &nobody, t))
-        return true;
-    wi_guard_poller();
-    return false;
-}
-
-/* Sleeps: true when a worker was assigned. The sitter may also bring goroutines that are ready. There is one at a time,
-   from before it polls until after: the edge that interrupts it would otherwise reach another one. */
-static bool rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready)
-{
-    if (!sit_down(t))
-        return wi_thread_sleep(t, deadline_ns);
-    bool assigned = wi_thread_poll(t, deadline_ns, ready);
-    wi_store_release(&wi_sched.sitter, NULL); /* pairs with the next one's acquire */
-    int64_t now_ns = wi_os_now_ns();
-    wi_store_relaxed(&wi_sched.polled_ns, now_ns);
-    if (*ready)
-        wi_store_relaxed(&wi_sched.came_ns, now_ns);
-    return assigned;
-}
-
 bool wi_wait_for_worker(struct wi_thread *t)
 {
     if (t->spinning) {
@@ -514,7 +485,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
         wi_perturb();
         struct wi_goroutine *ready = NULL;
         int64_t armed_ns = wi_load_relaxed(&t->armed_ns);
-        bool assigned = rest(t, armed_ns, &ready), due = !assigned && armed_ns <= wi_os_now_ns();
+        bool assigned = wi_rest(t, armed_ns, &ready), due = !assigned && armed_ns <= wi_os_now_ns();
         if (!assigned && !ready && !due)
             continue; /* the poller was interrupted, or gave what somebody else has seen to */
         if (assigned || resume_with_worker(t, &listed)) {

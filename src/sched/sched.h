@@ -152,6 +152,11 @@ void wi_unlist(struct wi_thread *t);
 /* The earliest timer of all workers. */
 int64_t wi_timers_next_ns(void);
 
+/* ---- rest.c ---- */
+/* Sleeps until t is given a worker, which is true, or to the time, or for less. What the poller brought comes in *ready,
+   which is NULL before. */
+bool wi_rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready);
+
 /* ---- home.c ---- */
 /* Queues g, which stays on its thread, there. */
 void wi_home_push(struct wi_goroutine *g);

@@ -215,6 +215,7 @@ TEST_BOTH(ForeignThreadsHaveTimers)
 TEST(ShutdownWithPendingTimers)
 {
     static _Atomic int wrong, calls;
+    atomic_store(&calls, 0);
     for (int i = 0; i < 3; i++) {
         weft_timer *timer = weft_timer_make(BIG), *func = weft_after_func(BIG, bump, i == 2 ? &calls : &wrong);
         weft_ticker *ticker = weft_ticker_make(1); /* always due, and yet the runtime's threads must come to rest */

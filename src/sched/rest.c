@@ -1,0 +1,79 @@
+/* rest.c — an idle thread's sleep: on its futex or in the poller, until it is given a worker, or to a time.
+
+   A core that sleeps needs a while to wake when a time has come, often longer than everything else that a sleep costs. A
+   thread that sleeps to a time has itself woken earlier by most of what that took lately, and spends what is left of the
+   time awake. That is at most a sixteenth of the time that it sleeps, so that timers in a dense row cost no more than
+   before; as a rule it is a few microseconds. */
+#include "sched/enter.h"
+#include "sched/hooks.h"
+
+#define LATENCY_MOST_NS INT64_C(100000) /* more says that the processor was busy with something else */
+
+static _Atomic int64_t latency_ns; /* [atomic] from when a time came until its sleeper ran: a mean that forgets */
+
+/* Whether t takes the sitter's place. Not while every worker has a thread: these look when they have time for it, and by then
+   there is more; a sitter would be woken for each event, take the processor from one of them where there are no others, and
+   could only leave it to them. Whoever leaves the place for that looks whether the monitor sleeps, as all do who leave it. */
+static bool sit_down(struct wi_thread *t)
+{
+    struct wi_thread *nobody = NULL;
+    if (!wi_load_acquire(&wi_sched.polls)) /* pairs with the poller's making */
+        return false;
+    if ((wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) && wi_cas_acquire(&wi_sched.sitter, &nobody, t))
+        return true;
+    wi_guard_poller();
+    return false;
+}
+
+static bool sleep_to(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
+{
+    return sits ? wi_thread_poll(t, deadline_ns, ready) : wi_thread_sleep(t, deadline_ns);
+}
+
+/* The rest of the time, awake. */
+static bool wait_awake(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
+{
+    int64_t now_ns;
+    while ((now_ns = wi_os_now_ns()) < deadline_ns) {
+        wi_pause();
+        if ((sits || wi_load_relaxed(&t->wake) == WI_WAKE_SENT) && sleep_to(t, now_ns, sits, ready))
+            return true;
+        if (*ready)
+            return false;
+    }
+    return false;
+}
+
+/* deadline_ns is a time. */
+static bool sleep_precisely(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
+{
+    int64_t latency = wi_load_relaxed(&latency_ns), most = (deadline_ns - wi_os_now_ns()) / 16;
+    if (most <= 0)
+        return sleep_to(t, deadline_ns, sits, ready);
+    int64_t lead = latency * 3 / 4 < most ? latency * 3 / 4 : most;
+    if (sleep_to(t, deadline_ns - lead, sits, ready))
+        return true;
+    int64_t late = wi_os_now_ns() - (deadline_ns - lead);
+    if (*ready || late < 0)
+        return false;
+    late = late < LATENCY_MOST_NS ? late : LATENCY_MOST_NS;
+    wi_store_relaxed(&latency_ns, latency + (late - latency) / 8);
+    return wait_awake(t, deadline_ns, sits, ready);
+}
+
+/* There is one sitter at a time, from before it polls until after: the edge that interrupts it would otherwise reach another
+   one. */
+bool wi_rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready)
+{
+    bool sits = sit_down(t);
+    bool assigned =
+        deadline_ns == INT64_MAX ? sleep_to(t, deadline_ns, sits, ready) : sleep_precisely(t, deadline_ns, sits, ready);
+    if (!sits)
+        return assigned;
+    wi_store_release(&wi_sched.sitter, NULL); /* pairs with the next one's acquire */
+    int64_t now_ns = wi_os_now_ns();
+    wi_store_relaxed(&wi_sched.polled_ns, now_ns);
+    if (*ready)
+        wi_store_relaxed(&wi_sched.came_ns, now_ns);
+    return assigned;
+}
