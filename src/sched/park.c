@@ -116,10 +116,10 @@ void wi_swap_exceptions(struct wi_thread *t, struct wi_goroutine *from, struct w
         memcpy(t->exceptions, wi_load_relaxed(&to->stack)->exceptions, sizeof(struct wi_exceptions));
 }
 
-static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(struct wi_worker *w, uint32_t tick)
+/* Nobody asks for w's attention. */
+static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(struct wi_thread *t, struct wi_worker *w,
+                                                                                uint32_t tick)
 {
-    if (WI_UNLIKELY(wi_load_relaxed(&w->attention) != 0))
-        return NULL;
     if (WI_UNLIKELY(tick % WI_RUNQ_LOOK == 0)) {
         int64_t timer_ns = wi_load_relaxed(&w->timer_next_ns);
         if (wi_load_relaxed(&wi_inject.count) || (timer_ns != INT64_MAX && timer_ns <= wi_os_now_ns()) || wi_poll_is_due()) {
@@ -127,7 +127,6 @@ static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(
             return NULL;
         }
     }
-    struct wi_thread *t = wi_self();
     if (wi_home_is_next(t, w))
         return wi_home_take(t);
     struct wi_goroutine *g = wi_runq_pick(&w->runq, tick, false);
@@ -136,7 +135,9 @@ static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(
 
 struct wi_goroutine *wi_pick_slow(struct wi_worker *w, uint32_t tick)
 {
-    return pick_anywhere(w, tick);
+    if (WI_UNLIKELY(wi_load_relaxed(&w->attention) != 0))
+        return NULL;
+    return pick_anywhere(wi_self(), w, tick);
 }
 
 static inline void stop(struct wi_thread *t, struct wi_goroutine *g, wi_commit_fn publish, void *argument)
@@ -260,9 +261,12 @@ static inline __attribute__((always_inline)) void yield(struct wi_thread *t)
         g->flags &= ~(uint32_t)WI_G_BLOCKER;
     uint32_t tick = wi_load_relaxed(&w->runq.tick) + 1;
     wi_store_relaxed(&w->runq.tick, tick);
-    struct wi_goroutine *next = pick_anywhere(w, tick);
-    if (!next && !w->look && wi_load_relaxed(&w->attention) == 0)
-        return; /* nobody else */
+    struct wi_goroutine *next = NULL;
+    if (WI_LIKELY(wi_load_relaxed(&w->attention) == 0)) {
+        next = pick_anywhere(t, w, tick);
+        if (!next && !w->look)
+            return; /* nobody else */
+    }
     t->commit = commit_yield;
     wi_leave_for(t, g, next);
     t = wi_self();
