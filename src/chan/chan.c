@@ -365,6 +365,23 @@ int weft_chan_core_try_recv(weft_chan_core *c, void *value)
 
 /* ---- close ---- */
 
+#define CLOSE_BATCH 64 /* waiters that are taken under one lock: then others have it, and their stacks are still at hand */
+
+/* Takes up to *room waiters off q, whose operations have failed, and appends them to a list. Returns its new end. */
+static struct wi_waiter **take_waiters(weft_chan_core *c, struct wi_waitq *q, struct wi_waiter **end, unsigned *room)
+{
+    for (struct wi_waiter *w; *room > 0 && (w = wi_waitq_claim(q)); end = &w->next, --*room) {
+        if (q == &c->receivers && w->value && c->element_size)
+            memset(w->value, 0, c->element_size);
+        win(w, false);
+        *end = w;
+    }
+    *end = NULL;
+    return end;
+}
+
+/* Once the last of those that waited goes on the channel may be freed. So the last of a batch is held back until the next one
+   has been taken; after it has been let go nothing of the channel is looked at. */
 bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c)
 {
     wi_lock(&c->lock);
@@ -374,23 +391,21 @@ bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c)
     }
     wi_store_relaxed(&c->closed, true);
     struct wi_waiter *list = NULL, **end = &list;
-    for (struct wi_waiter *w; (w = wi_waitq_claim(&c->receivers)); end = &w->next) {
-        if (w->value && c->element_size)
-            memset(w->value, 0, c->element_size);
-        win(w, false);
-        *end = w;
+    for (;;) {
+        unsigned room = CLOSE_BATCH;
+        end = take_waiters(c, &c->receivers, end, &room);
+        take_waiters(c, &c->senders, end, &room);
+        wi_unlock(&c->lock);
+        for (struct wi_waiter *next; list && (room > 0 || list->next); list = next) {
+            next = list->next;
+            wi_waiter_complete(t, list);
+        }
+        if (!list)
+            return true;
+        end = &list->next;
+        wi_perturb();
+        wi_lock(&c->lock);
     }
-    for (struct wi_waiter *w; (w = wi_waitq_claim(&c->senders)); end = &w->next) {
-        win(w, false);
-        *end = w;
-    }
-    *end = NULL;
-    wi_unlock(&c->lock);
-    for (struct wi_waiter *next; list; list = next) {
-        next = list->next;
-        wi_waiter_complete(t, list);
-    }
-    return true;
 }
 
 int weft_chan_core_close(weft_chan_core *c)

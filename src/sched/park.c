@@ -329,32 +329,48 @@ static inline void finish(struct wi_goroutine *g)
 }
 
 /* Calls the goroutine's function; returns inside weft. */
-static __attribute__((noinline)) void call_function(struct wi_thread *t, struct wi_goroutine *g)
+static inline __attribute__((always_inline)) void call(struct wi_thread *t, struct wi_goroutine *g, bool simple)
 {
-    _Alignas(16) unsigned char object[sizeof g->start.words];
-    weft_fn_ fn = g->start.fn;
     uintptr_t words[6];
-    struct wi_member member;
-    weft_scope_ heap;
+    weft_fn_ fn = g->start.fn;
     memcpy(words, g->start.words, sizeof words);
     g->run.thread = NULL;
     g->run.waiter = NULL;
     g->run.kind = NULL;
     g->run.scopes = NULL;
     wi_store_relaxed(&g->run.member, NULL);
-    if (WI_UNLIKELY(g->context != NULL))
-        wi_cancel_enter(t, &member, g->context, (g->flags & WI_G_SHIELDED) != 0);
-    if (WI_UNLIKELY(g->flags & WI_G_COPY)) {
-        memcpy(object, words, sizeof object);
-        words[0] = (uintptr_t)object;
-    } else if (WI_UNLIKELY(g->flags & WI_G_HEAP)) {
-        heap.undo = undo_heap;
-        heap.object = (void *)words[0];
-        wi_scope_push(g, &heap);
+    if (simple) {
+        wi_leave(t);
+        wi_invoke(fn, words);
+    } else {
+        _Alignas(16) unsigned char object[sizeof g->start.words];
+        struct wi_member member;
+        weft_scope_ heap;
+        if (g->context)
+            wi_cancel_enter(t, &member, g->context, (g->flags & WI_G_SHIELDED) != 0);
+        if (g->flags & WI_G_COPY) {
+            memcpy(object, words, sizeof object);
+            words[0] = (uintptr_t)object;
+        } else if (g->flags & WI_G_HEAP) {
+            heap.undo = undo_heap;
+            heap.object = (void *)words[0];
+            wi_scope_push(g, &heap);
+        }
+        wi_leave(t);
+        wi_invoke(fn, words);
     }
-    wi_leave(t);
-    wi_invoke(fn, words);
     finish(g);
+}
+
+/* Two frames, because what lies in the larger one would be fetched whenever a goroutine goes on. */
+static __attribute__((noinline)) void call_simple(struct wi_thread *t, struct wi_goroutine *g)
+{
+    call(t, g, true);
+}
+
+static __attribute__((noinline)) void call_function(struct wi_thread *t, struct wi_goroutine *g)
+{
+    call(t, g, false);
 }
 
 _Noreturn void wi_invoke_unwound(int forced)
@@ -416,7 +432,10 @@ void wi_goroutine_main(void *unused)
     for (;;) {
         t = wi_self();
         struct wi_goroutine *g = t->current;
-        call_function(t, g);
+        if (WI_UNLIKELY(g->context || (g->flags & (WI_G_COPY | WI_G_HEAP))))
+            call_function(t, g);
+        else
+            call_simple(t, g);
         end(wi_self(), g, CONTINUE_ON_STACK);
     }
 }

@@ -1,6 +1,6 @@
 /* sit.pml — the thread that sits in the poller: src/sched/rest.c, src/sched/idle.c (wi_wait_for_worker, wi_poll,
-   wi_guard_poller, wi_wake_one), src/sched/thread.c (wi_thread_sleep, wi_thread_poll, wi_thread_wake), src/io/poller.c (wi_poller_poll,
-   wi_poller_interrupt) and src/sched/monitor.c (serve_poller, sleep_for_good).
+   wi_guard_poller, wi_wake_one), src/sched/thread.c (wi_thread_sleep, wi_thread_poll, wi_thread_wake), src/io/poller.c
+   (wi_poller_poll, wi_poller_interrupt) and src/sched/monitor.c (serve_poller, sleep_for_good).
 
    Of the idle threads one, the sitter, sleeps in epoll_wait, the others on their futexes. Who gives an idle thread a worker
    swaps SENT into its wake word, and when that was POLLS writes to an eventfd, which is watched edge-triggered: one thread

@@ -385,4 +385,58 @@ TEST_BOTH(value_against_close)
     check_books();
 }
 
+/* ---- closing a channel with many waiters, the last of which frees it while the closer is still on his way out ---- */
+
+struct audience {
+    number_chan chan;
+    bool sends;
+    int left; /* [atomic] */
+    weft_waitgroup all;
+};
+
+static void expect_value(number_chan c)
+{
+    uint64_t value = 0;
+    CHECK(weft_recv(c, &value)); /* false: it was taken for the one before it */
+    CHECK_EQ(value, 42);
+    weft_chan_free(c);
+}
+
+static void wait_in_audience(struct audience *audience, int selects)
+{
+    uint64_t value = 1;
+    bool ok = true;
+    if (audience->sends && selects)
+        ok = weft_select([0] = weft_on_send(audience->chan, value)) == 0;
+    else if (audience->sends)
+        ok = weft_send(audience->chan, value) == 0;
+    else if (selects)
+        CHECK_EQ(weft_select([0] = weft_on_recv(audience->chan, &value, &ok), [1] = weft_on_timeout(WEFT_MINUTE)), 0);
+    else
+        ok = weft_recv(audience->chan, &value);
+    CHECK(!ok && (audience->sends || value == 0));
+    if (__atomic_sub_fetch(&audience->left, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    weft_chan_free(audience->chan);
+    number_chan next = weft_chan_make(uint64_t, 0); /* in the same record, as a rule */
+    weft_wg_go(&audience->all, expect_value, next);
+    weft_yield();
+    CHECK_EQ(weft_send(next, 42), 0);
+}
+
+TEST_BOTH(audience_leaves_a_closed_channel)
+{
+    static const int sizes[] = {1, 63, 64, 64, 64, 64, 65, 128, 200}; /* 64 are a batch */
+    uint64_t state = test_random();
+    for (int i = test_scale(10000); i > 0; i--) {
+        int n = sizes[test_random_from(&state) % (sizeof sizes / sizeof *sizes)], some = (int)(test_random_from(&state) % 4);
+        struct audience audience = {.chan = weft_chan_make(uint64_t, 0), .sends = i % 3 == 0, .left = n};
+        for (int k = 0; k < n; k++)
+            weft_wg_go(&audience.all, wait_in_audience, &audience, k % 4 < some);
+        weft_sleep(i % 2 ? 0 : 100 * WEFT_US);
+        CHECK_EQ(weft_close(audience.chan), 0);
+        weft_wg_wait(&audience.all);
+    }
+}
+
 TEST_MAIN()
