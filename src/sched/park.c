@@ -328,49 +328,51 @@ static inline void finish(struct wi_goroutine *g)
         wi_cancel_leave_all(t, g);
 }
 
-/* Calls the goroutine's function; returns inside weft. */
-static inline __attribute__((always_inline)) void call(struct wi_thread *t, struct wi_goroutine *g, bool simple)
+/* Takes what to call out of the record, whose place `run` has from now on. */
+static inline weft_fn_ take_start(struct wi_goroutine *g, uintptr_t words[6])
 {
-    uintptr_t words[6];
     weft_fn_ fn = g->start.fn;
-    memcpy(words, g->start.words, sizeof words);
+    memcpy(words, g->start.words, sizeof g->start.words);
     g->run.thread = NULL;
     g->run.waiter = NULL;
     g->run.kind = NULL;
     g->run.scopes = NULL;
     wi_store_relaxed(&g->run.member, NULL);
-    if (simple) {
-        wi_leave(t);
-        wi_invoke(fn, words);
-    } else {
-        _Alignas(16) unsigned char object[sizeof g->start.words];
-        struct wi_member member;
-        weft_scope_ heap;
-        if (g->context)
-            wi_cancel_enter(t, &member, g->context, (g->flags & WI_G_SHIELDED) != 0);
-        if (g->flags & WI_G_COPY) {
-            memcpy(object, words, sizeof object);
-            words[0] = (uintptr_t)object;
-        } else if (g->flags & WI_G_HEAP) {
-            heap.undo = undo_heap;
-            heap.object = (void *)words[0];
-            wi_scope_push(g, &heap);
-        }
-        wi_leave(t);
-        wi_invoke(fn, words);
-    }
+    return fn;
+}
+
+/* Calls the goroutine's function; returns inside weft. For most goroutines: what a frame has more is fetched whenever the
+   goroutine goes on. */
+static __attribute__((noinline)) void call_simply(struct wi_thread *t, struct wi_goroutine *g)
+{
+    uintptr_t words[6];
+    weft_fn_ fn = take_start(g, words);
+    wi_leave(t);
+    wi_invoke(fn, words);
     finish(g);
 }
 
-/* Two frames, because what lies in the larger one would be fetched whenever a goroutine goes on. */
-static __attribute__((noinline)) void call_simple(struct wi_thread *t, struct wi_goroutine *g)
-{
-    call(t, g, true);
-}
-
+/* The same with a context, or an object that is passed. */
 static __attribute__((noinline)) void call_function(struct wi_thread *t, struct wi_goroutine *g)
 {
-    call(t, g, false);
+    _Alignas(16) unsigned char object[sizeof g->start.words];
+    uintptr_t words[6];
+    struct wi_member member;
+    weft_scope_ heap;
+    weft_fn_ fn = take_start(g, words);
+    if (g->context)
+        wi_cancel_enter(t, &member, g->context, (g->flags & WI_G_SHIELDED) != 0);
+    if (g->flags & WI_G_COPY) {
+        memcpy(object, words, sizeof object);
+        words[0] = (uintptr_t)object;
+    } else if (g->flags & WI_G_HEAP) {
+        heap.undo = undo_heap;
+        heap.object = (void *)words[0];
+        wi_scope_push(g, &heap);
+    }
+    wi_leave(t);
+    wi_invoke(fn, words);
+    finish(g);
 }
 
 _Noreturn void wi_invoke_unwound(int forced)
@@ -435,7 +437,7 @@ void wi_goroutine_main(void *unused)
         if (WI_UNLIKELY(g->context || (g->flags & (WI_G_COPY | WI_G_HEAP))))
             call_function(t, g);
         else
-            call_simple(t, g);
+            call_simply(t, g);
         end(wi_self(), g, CONTINUE_ON_STACK);
     }
 }
