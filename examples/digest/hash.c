@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Large enough that system calls are cheap beside the hashing, small enough that what the kernel copies is still in the nearest
-   caches when it is hashed: with 256 KiB a run over cached files took half as long again. */
+/* Large enough that system calls are cheap beside the hashing, small enough that what the kernel copies is still in
+   the nearest caches when it is hashed: with 256 KiB a run over cached files took half as long again. */
 enum { READ_BYTES = 64 * 1024 };
 
 struct hasher {

@@ -380,8 +380,11 @@ static struct wi_waiter **take_waiters(weft_chan_core *c, struct wi_waitq *q, st
     return end;
 }
 
-/* Once the last of those that waited goes on the channel may be freed. So the last of a batch is held back until the next one
-   has been taken; after it has been let go nothing of the channel is looked at. */
+/* Once all that waited have gone on, one of them may free the channel. So the last of a batch is held back until the next
+   batch has been taken; after the last of all nothing of the channel is looked at. What would break it without:
+
+     closer: ends the last of 64, of 64     the last of them: frees the channel; another is made in the same record
+     closer: locks, and ends the waiters of the other one */
 bool wi_chan_close_inside(struct wi_thread *t, weft_chan_core *c)
 {
     wi_lock(&c->lock);

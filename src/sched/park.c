@@ -116,7 +116,7 @@ void wi_swap_exceptions(struct wi_thread *t, struct wi_goroutine *from, struct w
         memcpy(t->exceptions, wi_load_relaxed(&to->stack)->exceptions, sizeof(struct wi_exceptions));
 }
 
-/* Nobody asks for w's attention. */
+/* The caller has seen that nobody asks for w's attention. */
 static inline __attribute__((always_inline)) struct wi_goroutine *pick_anywhere(struct wi_thread *t, struct wi_worker *w,
                                                                                 uint32_t tick)
 {

@@ -9,11 +9,13 @@
 
 #define LATENCY_MOST_NS INT64_C(100000) /* more says that the processor was busy with something else */
 
-static _Atomic int64_t latency_ns; /* [atomic] from when a time came until its sleeper ran: a mean that forgets */
+/* [atomic] from when a time came until its sleeper ran: a mean that forgets. Two who note at once lose one of the two. */
+static _Atomic int64_t latency_ns;
 
-/* Whether t takes the sitter's place. Not while every worker has a thread: these look when they have time for it, and by then
-   there is more; a sitter would be woken for each event, take the processor from one of them where there are no others, and
-   could only leave it to them. Whoever leaves the place for that looks whether the monitor sleeps, as all do who leave it. */
+/* Whether t takes the sitter's place. Not while every worker has a thread: these look when they have time for it, and
+   by then there is more; a sitter would be woken for each event, take the processor from one of them where there are
+   no others, and could only leave it to them. Whoever leaves the place for that looks whether the monitor sleeps, as
+   all do who leave it. */
 static bool sit_down(struct wi_thread *t)
 {
     struct wi_thread *nobody = NULL;
@@ -30,7 +32,8 @@ static bool sleep_to(struct wi_thread *t, int64_t deadline_ns, bool sits, struct
     return sits ? wi_thread_poll(t, deadline_ns, ready) : wi_thread_sleep(t, deadline_ns);
 }
 
-/* The rest of the time, awake. */
+/* The rest of the time, awake; a sitter keeps its place and looks. Who gives t a worker between two looks finds the
+   wake word at NONE and interrupts nobody; the next look sees SENT, or, when the time has come, t's next sleep does. */
 static bool wait_awake(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
 {
     int64_t now_ns;
@@ -44,7 +47,7 @@ static bool wait_awake(struct wi_thread *t, int64_t deadline_ns, bool sits, stru
     return false;
 }
 
-/* deadline_ns is a time. */
+/* deadline_ns is a time, not INT64_MAX. */
 static bool sleep_precisely(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
 {
     int64_t latency = wi_load_relaxed(&latency_ns), most = (deadline_ns - wi_os_now_ns()) / 16;

@@ -54,6 +54,7 @@ void wi_ring_overflow(struct wi_ring *ring);
 static inline bool wi_ring_try_push(struct wi_ring *ring, struct wi_goroutine *g)
 {
     uint32_t tail = wi_load_relaxed(&ring->tail);
+    WI_CHECK(tail - wi_load_relaxed(&ring->head) <= WI_RUNQ_SIZE);
     if (WI_UNLIKELY(tail - wi_load_relaxed(&ring->head) == WI_RUNQ_SIZE))
         return false;
     ring->slots[tail % WI_RUNQ_SIZE] = g;
@@ -63,8 +64,10 @@ static inline bool wi_ring_try_push(struct wi_ring *ring, struct wi_goroutine *g
 
 static inline void wi_ring_push(struct wi_ring *ring, struct wi_goroutine *g)
 {
-    while (WI_UNLIKELY(!wi_ring_try_push(ring, g)))
-        wi_ring_overflow(ring);
+    if (WI_LIKELY(wi_ring_try_push(ring, g)))
+        return;
+    wi_ring_overflow(ring);
+    wi_ring_try_push(ring, g);
 }
 
 /* The same at the other end. */

@@ -1,5 +1,5 @@
-/* libpq, unmodified and synchronous, against a real PostgreSQL: up to 1,000 goroutines on 2 workers. libpq sets errno to 0 before
-   it calls recv, and reads it after. */
+/* libpq, unmodified and synchronous, against a real PostgreSQL: up to 1,000 goroutines on 2 workers. libpq sets errno to 0
+   before it calls recv, and reads it after. */
 #define _GNU_SOURCE 1
 #include "hook.h"
 #include "server.h"
