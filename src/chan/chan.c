@@ -30,7 +30,7 @@ void wi_chan_init(weft_chan_core *c, size_t size, size_t capacity, char *buffer)
     wi_store_relaxed(&c->closed, false);
     c->element_size = size;
     c->capacity = capacity;
-    c->head = 0;
+    c->head = c->tail = 0;
     c->buffer = buffer;
     wi_store_relaxed(&c->receivers.first, NULL);
     wi_store_relaxed(&c->senders.first, NULL);
@@ -117,16 +117,31 @@ static inline char *slot(weft_chan_core *c, size_t index)
     return c->buffer + index * c->element_size;
 }
 
+static inline void advance(weft_chan_core *c, size_t *index)
+{
+    *index = *index + 1 == c->capacity ? 0 : *index + 1;
+}
+
+/* One more is in the buffer. */
+static inline void count_put(weft_chan_core *c)
+{
+    advance(c, &c->tail);
+    wi_bump(&c->count, 1);
+}
+
+/* The oldest has been taken out of the buffer. */
+static inline void count_got(weft_chan_core *c)
+{
+    advance(c, &c->head);
+    wi_bump(&c->count, (size_t)-1);
+}
+
 /* Appends to the buffer, which has room. */
 static inline void put(weft_chan_core *c, const void *value)
 {
-    size_t count = wi_load_relaxed(&c->count);
-    size_t index = c->head + count;
-    if (index >= c->capacity)
-        index -= c->capacity;
     if (c->element_size)
-        wi_chan_copy(slot(c, index), value, c->element_size);
-    wi_store_relaxed(&c->count, count + 1);
+        wi_chan_copy(slot(c, c->tail), value, c->element_size);
+    count_put(c);
 }
 
 /* Takes the oldest out of the buffer, which is not empty. */
@@ -134,8 +149,7 @@ static inline void get(weft_chan_core *c, void *value)
 {
     if (value && c->element_size)
         wi_chan_copy(value, slot(c, c->head), c->element_size);
-    c->head = c->head + 1 == c->capacity ? 0 : c->head + 1;
-    wi_bump(&c->count, (size_t)-1);
+    count_got(c);
 }
 
 static inline void win(struct wi_waiter *w, bool ok)
@@ -248,7 +262,11 @@ static inline __attribute__((always_inline)) int wait_inline(struct wi_thread *t
         wi_leave(wi_self());
         return result;
     }
-    struct wi_waiter w = {.g = g, .value = value};
+    struct wi_waiter w; /* what nobody looks at in an exclusive wait is not set */
+    w.g = g;
+    w.ticket = 0;
+    w.value = value;
+    w.winner = NULL;
     wi_waitq_push(q, &w);
     wi_wait_on_since(g, kind, c, wi_load_relaxed(&worker->now_ns));
     wi_stop(t, worker, g, wi_wait_commit_unlock, &c->lock);
@@ -269,15 +287,14 @@ static __attribute__((noinline)) bool wait_for_value(struct wi_thread *t, weft_c
     return wait_inline(t, c, &c->receivers, &wi_waits_for_recv, value) == 0;
 }
 
-int weft_chan_core_send(weft_chan_core *c, const void *value)
+/* ---- send and receive ----
+   Most operations on a buffer find nobody waiting and nobody else at the lock. They take a path without calls, which so needs
+   no frame and few registers; at the first thing that is not so it continues in a function of its own, where it is. */
+
+/* With the lock held, which is given up. Leaves weft. */
+static __attribute__((noinline)) int send_locked(struct wi_thread *t, weft_chan_core *c, const void *value)
 {
-    if (WI_UNLIKELY(!c))
-        return block_for_ever();
-    struct wi_thread *t = wi_enter_blocking();
-    if (WI_UNLIKELY(!t))
-        return -EDEADLK;
     struct wi_waiter *ended;
-    wi_lock(&c->lock);
     enum wi_chan_result result = wi_chan_send_locked(c, value, &ended);
     if (result == WI_CHAN_WAIT)
         return wait_in(t, c, &c->senders, &wi_waits_for_send, (void *)(uintptr_t)value);
@@ -287,18 +304,97 @@ int weft_chan_core_send(weft_chan_core *c, const void *value)
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
 }
 
-/* status: 0 or a negative errno; else true or false. */
-static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value, bool status)
+static __attribute__((noinline)) int send_contended(struct wi_thread *t, weft_chan_core *c, const void *value)
 {
-    if (WI_UNLIKELY(!c)) {
-        int reason = block_for_ever();
-        return status ? reason : false;
-    }
+    wi_lock_slow(&c->lock);
+    return send_locked(t, c, value);
+}
+
+static __attribute__((noinline)) int send_unusually(weft_chan_core *c, const void *value)
+{
+    if (WI_UNLIKELY(!c))
+        return block_for_ever();
     struct wi_thread *t = wi_enter_blocking();
     if (WI_UNLIKELY(!t))
-        return status ? -EDEADLK : false;
-    struct wi_waiter *ended;
+        return -EDEADLK;
     wi_lock(&c->lock);
+    return send_locked(t, c, value);
+}
+
+/* Whether elements are of a size for which copying is an instruction. */
+static inline bool is_word(size_t size)
+{
+    return size == sizeof(uint64_t) || size == sizeof(uint32_t);
+}
+
+/* For elements of such a size. */
+static inline void copy_word(void *to, const void *from, size_t size)
+{
+    if (size == sizeof(uint64_t))
+        memcpy(to, from, sizeof(uint64_t));
+    else
+        memcpy(to, from, sizeof(uint32_t));
+}
+
+/* Somebody sleeps on the lock, which is free. */
+static __attribute__((noinline)) int end_unlocked(struct wi_thread *t, weft_chan_core *c, int result)
+{
+    wi_unlock_slow(&c->lock);
+    wi_leave(t);
+    return result;
+}
+
+static __attribute__((noinline)) int end_unlocked_ready(struct wi_thread *t, weft_chan_core *c, struct wi_goroutine *g,
+                                                        int result)
+{
+    wi_unlock_slow(&c->lock);
+    return wi_ready_and_leave(t, g, result);
+}
+
+/* The end of a call that found room or something in the buffer: its result. */
+static inline int end_on_buffer(struct wi_thread *t, weft_chan_core *c, int result)
+{
+    if (!wi_unlock_now(&c->lock))
+        return end_unlocked(t, c, result);
+    wi_leave(t);
+    return result;
+}
+
+/* The same when the other side waited, g, whose waiter is not touched any more. */
+static inline int end_handing_over(struct wi_thread *t, weft_chan_core *c, struct wi_goroutine *g, int result)
+{
+    return wi_unlock_now(&c->lock) ? wi_ready_and_leave(t, g, result) : end_unlocked_ready(t, c, g, result);
+}
+
+int weft_chan_core_send(weft_chan_core *c, const void *value)
+{
+    struct wi_thread *t;
+    if (WI_UNLIKELY(!c || !(t = wi_enter_quickly())))
+        return send_unusually(c, value);
+    if (!wi_lock_now(&c->lock))
+        return send_contended(t, c, value);
+    struct wi_waiter *receiver = wi_waitq_first(&c->receivers);
+    size_t size = c->element_size;
+    if (wi_load_relaxed(&c->closed) || !is_word(size) || (receiver && (receiver->ticket != 0 || !receiver->value)))
+        return send_locked(t, c, value);
+    if (receiver) {
+        wi_waitq_take_first(&c->receivers, receiver);
+        copy_word(receiver->value, value, size);
+        receiver->ok = true;
+        return end_handing_over(t, c, receiver->g, 0);
+    }
+    if (wi_load_relaxed(&c->count) == c->capacity)
+        return wait_in(t, c, &c->senders, &wi_waits_for_send, (void *)(uintptr_t)value);
+    copy_word(slot(c, c->tail), value, size);
+    count_put(c);
+    return end_on_buffer(t, c, 0);
+}
+
+/* The same for receiving. status: the result is 0 or a negative errno; else true or false. */
+static inline __attribute__((always_inline)) int receive_locked(struct wi_thread *t, weft_chan_core *c, void *value,
+                                                                bool status)
+{
+    struct wi_waiter *ended;
     enum wi_chan_result result = wi_chan_recv_locked(c, value, &ended);
     if (result == WI_CHAN_WAIT) {
         if (status)
@@ -311,6 +407,63 @@ static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void
     if (!status)
         return result == WI_CHAN_DONE;
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
+}
+static __attribute__((noinline)) bool recv_locked(struct wi_thread *t, weft_chan_core *c, void *value)
+{
+    return receive_locked(t, c, value, false);
+}
+
+static __attribute__((noinline)) int recv_status_locked(struct wi_thread *t, weft_chan_core *c, void *value)
+{
+    return receive_locked(t, c, value, true);
+}
+
+static __attribute__((noinline)) int recv_contended(struct wi_thread *t, weft_chan_core *c, void *value)
+{
+    wi_lock_slow(&c->lock);
+    return receive_locked(t, c, value, true);
+}
+
+static __attribute__((noinline)) int recv_unusually(weft_chan_core *c, void *value)
+{
+    if (WI_UNLIKELY(!c))
+        return block_for_ever();
+    struct wi_thread *t = wi_enter_blocking();
+    if (WI_UNLIKELY(!t))
+        return -EDEADLK;
+    wi_lock(&c->lock);
+    return receive_locked(t, c, value, true);
+}
+
+static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value, bool status)
+{
+    struct wi_thread *t;
+    if (WI_UNLIKELY(!c || !(t = wi_enter_quickly()))) {
+        int result = recv_unusually(c, value);
+        return status ? result : result == 0;
+    }
+    if (!wi_lock_now(&c->lock)) {
+        int result = recv_contended(t, c, value);
+        return status ? result : result == 0;
+    }
+    struct wi_waiter *sender = wi_waitq_first(&c->senders);
+    size_t size = c->element_size;
+    if (wi_load_relaxed(&c->count) != 0) {
+        if (WI_UNLIKELY(sender || !value || !is_word(size)))
+            return status ? recv_status_locked(t, c, value) : recv_locked(t, c, value);
+        copy_word(value, slot(c, c->head), size);
+        count_got(c);
+        return end_on_buffer(t, c, status ? 0 : true);
+    }
+    if (sender && sender->ticket == 0 && value && is_word(size)) {
+        wi_waitq_take_first(&c->senders, sender);
+        copy_word(value, sender->value, size);
+        sender->ok = true;
+        return end_handing_over(t, c, sender->g, status ? 0 : true);
+    }
+    if (sender || wi_load_relaxed(&c->closed))
+        return status ? recv_status_locked(t, c, value) : recv_locked(t, c, value);
+    return status ? wait_in(t, c, &c->receivers, &wi_waits_for_recv, value) : wait_for_value(t, c, value);
 }
 
 int weft_chan_core_recv_status(weft_chan_core *c, void *value)

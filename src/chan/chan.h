@@ -49,7 +49,7 @@ struct weft_chan_core {
     size_t element_size;         /* [const] */
     _Atomic size_t count;        /* [stores: lock; loads: all] elements buffered */
     size_t capacity;             /* [const] */
-    size_t head;                 /* [lock] index of the oldest */
+    size_t head, tail;           /* [lock] index of the oldest, and of the next to come */
     char *buffer;                /* [const; contents: lock] capacity elements */
     struct wi_chan_owner *owner; /* [lock] or NULL, also while the channel is free */
 };
@@ -86,17 +86,21 @@ static inline void wi_waitq_remove(struct wi_waiter *w)
     w->queue = NULL;
 }
 
+static inline void wi_waitq_take_first(struct wi_waitq *q, struct wi_waiter *first)
+{
+    WI_CHECK(first->queue == q && (first->next ? first->next->previous : q->last) == first);
+    struct wi_waiter *next = first->next;
+    wi_store_relaxed(&q->first, next);
+    *(next ? &next->previous : &q->last) = NULL;
+    first->queue = NULL;
+}
+
 /* Takes the first waiter whose wait can still be ended off the queue; it is claimed then, and nothing of its goroutine is
    left in the channel, which may be freed before the goroutine runs. */
 static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
 {
-    struct wi_waiter *w = wi_waitq_first(q), *next;
-    for (; w; w = next) {
-        WI_CHECK(w->queue == q && (w->next ? w->next->previous : q->last) == w);
-        next = w->next;
-        wi_store_relaxed(&q->first, next);
-        *(next ? &next->previous : &q->last) = NULL;
-        w->queue = NULL;
+    for (struct wi_waiter *w; (w = wi_waitq_first(q)) != NULL;) {
+        wi_waitq_take_first(q, w);
         if (WI_LIKELY(w->ticket == 0))
             return w; /* exclusive: it has no twins either */
         if (!wi_wait_claim(w->g, w->ticket))

@@ -35,6 +35,20 @@ static inline void wi_lock(struct wi_lock *lock)
         wi_lock_slow(lock);
 }
 
+/* The same in two steps, for a caller that has neither a frame nor a fence for what is seldom: false: wi_lock_slow gets it. */
+static inline bool wi_lock_now(struct wi_lock *lock)
+{
+    return WI_LIKELY(wi_swap_acquire(&lock->locked, 1) == 0); /* pairs with unlock's release */
+}
+
+/* False: wi_unlock_slow must follow. Where light barriers are known to need no fence. */
+static inline bool wi_unlock_now(struct wi_lock *lock)
+{
+    wi_store_release(&lock->locked, 0); /* pairs with the acquiring swap */
+    wi_barrier_compiler();              /* as in wi_unlock */
+    return WI_LIKELY(wi_load_relaxed(&lock->sleepers) == 0);
+}
+
 static inline void wi_unlock(struct wi_lock *lock)
 {
     wi_store_release(&lock->locked, 0); /* pairs with the acquiring swap */

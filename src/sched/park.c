@@ -227,6 +227,37 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
         wi_alert(w);
 }
 
+static __attribute__((noinline)) int ready_slowly_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result)
+{
+    wi_ready(t, g);
+    wi_leave(t);
+    return result;
+}
+
+static __attribute__((noinline)) int alert_and_leave(struct wi_thread *t, int result)
+{
+    wi_alert(wi_load_relaxed(&t->worker));
+    wi_leave(t);
+    return result;
+}
+
+/* What is usual in wi_ready, so that there is no call but at the end. */
+int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    if (WI_UNLIKELY((g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) || !w || wi_load_relaxed(&w->runq.next)) ||
+        wi_perturb_chance(64))
+        return ready_slowly_and_leave(t, g, result);
+    wi_goroutine_set_state(g, WI_READY);
+    wi_prefetch_stack(g);
+    wi_store_relaxed(&w->runq.next, g);
+    wi_barrier_compiler(); /* as in wi_alert */
+    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
+        return alert_and_leave(t, result);
+    wi_leave(t);
+    return result;
+}
+
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
 {
     struct wi_worker *w = t ? wi_load_relaxed(&t->worker) : NULL;

@@ -77,6 +77,8 @@ static inline bool wi_waits_as_thread(struct wi_thread *t)
 }
 /* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
+/* The same, and leaves weft: for functions without a frame, which end by calling this. Returns result. */
+int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */

@@ -1,9 +1,9 @@
 /* select.pml — close against select: src/chan/select.c (wait_for_one), src/chan/chan.h (wi_waitq_claim), src/chan/chan.c
    (send, close), with a context and time that end waits as they like.
 
-   Two goroutines select to receive from channel 0 or 1: both locked, they look whether channel 0 is closed, queue on
-   both, unlock, park, and then unlink what is left of them on the channels, but not on that of the winner, whose
-   completer has. Senders try to send to either: under the channel's lock they take the first waiter off whose wait they
+   Two goroutines select to receive from channel 0 or 1: both locked, they look whether channel 0 is closed, queue on one
+   after the other, which they unlock, park, and then unlink what is left of them on the channels, but not on that of the
+   winner, whose completer has. Senders try to send to either: under the channel's lock they take the first waiter off whose wait they
    can claim, and complete it after the unlock. One thread closes channel 0: under its lock it claims all waiters, and
    completes them after.
    Checked, beside wait.pml's: what was sent is received; who was told that the channel is closed, sent to, or that its
@@ -48,22 +48,18 @@ proctype selection(byte me)
     :: else ->
        open(me);
        push(q[0]);
+       UNLOCK(0);
        push(q[1]);
        UNLOCK(1);
-       UNLOCK(0);
        park(me);
        assert((ended_by[me] >= OBJECT) == (winner[me] != 0));
 #ifndef BUG_NO_UNLINK
        if
-       :: winner[me] != 1 -> LOCK(0)
+       :: winner[me] != 1 -> LOCK(0); remove(q[0]); UNLOCK(0)
        :: else
        fi;
        if
        :: winner[me] != 2 -> LOCK(1); remove(q[1]); UNLOCK(1)
-       :: else
-       fi;
-       if
-       :: winner[me] != 1 -> remove(q[0]); UNLOCK(0)
        :: else
        fi;
 #endif
