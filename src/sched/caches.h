@@ -5,6 +5,23 @@
 
 #include "sched/sched.h"
 
+static inline bool wi_has_default_size(const struct wi_goroutine *g)
+{
+    return (g->flags & WI_G_SIZE_MASK) == 0;
+}
+
+/* A stack for g, or NULL. w may be NULL. */
+static inline struct wi_stack *wi_stack_cached(struct wi_worker *w, const struct wi_goroutine *g)
+{
+    struct wi_stack *stack;
+    if (WI_UNLIKELY(!w || !wi_has_default_size(g) || !(stack = w->stacks)))
+        return NULL;
+    w->stacks = stack->next;
+    w->stacks_held--;
+    wi_sanitizer_stack_reuse(&stack->side);
+    return stack;
+}
+
 static inline __attribute__((always_inline)) void wi_count_ended(struct wi_worker *w)
 {
     wi_store_release(&w->ended, wi_load_relaxed(&w->ended) + 1); /* pairs with the acquire in weft_count */

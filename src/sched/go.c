@@ -88,29 +88,14 @@ static inline uint64_t next_id(struct wi_worker *w)
 
 /* ---- stacks ---- */
 
-static bool default_size(struct wi_goroutine *g)
-{
-    return (g->flags & WI_G_SIZE_MASK) == 0;
-}
-
-struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system, int *error)
+struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, int *error)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    struct wi_stack *stack;
-    if (WI_LIKELY(w && default_size(g) && w->stacks)) {
-        stack = w->stacks;
-        w->stacks = stack->next;
-        w->stacks_held--;
-        wi_sanitizer_stack_reuse(&stack->side);
-        return stack;
-    }
-    if (!may_call_system)
-        return NULL;
-    size_t size = default_size(g) ? 0 : (size_t)1 << ((g->flags & WI_G_SIZE_MASK) >> WI_G_SIZE_SHIFT);
-    stack = wi_stack_take(size, w && default_size(g) ? STACKS_BATCH : 1, error);
+    size_t size = wi_has_default_size(g) ? 0 : (size_t)1 << ((g->flags & WI_G_SIZE_MASK) >> WI_G_SIZE_SHIFT);
+    struct wi_stack *stack = wi_stack_take(size, w && wi_has_default_size(g) ? STACKS_BATCH : 1, error);
     if (!stack)
         return NULL;
-    if (w && default_size(g)) {
+    if (w && wi_has_default_size(g)) {
         w->stacks = stack->next;
         for (struct wi_stack *s = stack->next; s; s = s->next)
             w->stacks_held++;
@@ -246,19 +231,24 @@ void wi_extras_forget(void)
 
 /* ---- spawn ---- */
 
+/* Sets everything but start and join. */
+static inline void fill(struct wi_goroutine *g, const weft_site *site, uint32_t flags, uint64_t id)
+{
+    g->flags = flags;
+    wi_store_relaxed(&g->id, id);
+    g->site = site;
+    g->extra = NULL;
+    g->join = NULL;
+    g->context = NULL;
+}
+
 /* A record with everything but start and join set; *t is inside weft. */
 static inline struct wi_goroutine *make(struct wi_thread *t, const weft_site *site, uint32_t flags)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     struct wi_goroutine *g = obtain_record(w);
-    if (WI_UNLIKELY(!g))
-        return NULL;
-    g->flags = flags;
-    wi_store_relaxed(&g->id, next_id(w));
-    g->site = site;
-    g->extra = NULL;
-    g->join = NULL;
-    g->context = NULL;
+    if (WI_LIKELY(g != NULL))
+        fill(g, site, flags, next_id(w));
     return g;
 }
 
@@ -298,10 +288,21 @@ static inline void launch(struct wi_thread *t, struct wi_goroutine *g)
     wi_alert(w);
 }
 
-static inline void start(struct wi_thread *t, struct wi_goroutine *g, weft_fn_ fn, const uintptr_t *words)
+/* Word by word: the caller has just stored them so, and a wider load would have to wait until they are in the cache. */
+static inline void set_call(struct wi_goroutine *g, weft_fn_ fn, const uintptr_t *words)
 {
     g->start.fn = fn;
-    memcpy(g->start.words, words, sizeof g->start.words);
+#pragma GCC unroll 6
+    for (size_t i = 0; i < sizeof g->start.words / sizeof *words; i++) {
+        uintptr_t word = words[i];
+        __asm__("" : "+r"(word)); /* the compiler would put two into one */
+        g->start.words[i] = word;
+    }
+}
+
+static inline void start(struct wi_thread *t, struct wi_goroutine *g, weft_fn_ fn, const uintptr_t *words)
+{
+    set_call(g, fn, words);
     launch(t, g);
 }
 
@@ -333,7 +334,8 @@ static int make_known(void)
     return WI_LIKELY(t && !t->outdated) ? 0 : wi_thread_adopt();
 }
 
-int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join)
+static __attribute__((noinline)) int spawn_slowly(const weft_options *options, const weft_site *site, weft_fn_ fn,
+                                                  const uintptr_t *words, void *join)
 {
     uint32_t flags = 0;
     const char *name = NULL;
@@ -359,6 +361,38 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
     inherit(t, g, context);
     g->join = join;
     start(t, g, fn, words);
+    wi_leave(t);
+    return 0;
+}
+
+/* What is usual, without a call but at the end, and so without a frame: a goroutine without options or a context is started
+   on a worker that has a record, an id and room for it at hand. */
+int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, const uintptr_t *words, void *join)
+{
+    struct wi_thread *t;
+    if (WI_UNLIKELY(options || !(t = wi_enter_quickly())))
+        return spawn_slowly(options, site, fn, words, join);
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    uint32_t held = w->records_held;
+    uint64_t id = w->next_id;
+    if (WI_UNLIKELY(held < RECORDS_AHEAD || id == w->last_id || !t->current || (t->current->flags & WI_G_MEMBER) ||
+                    wi_ring_length(&w->runq.fresh) == WI_RUNQ_SIZE)) {
+        wi_leave(t);
+        return spawn_slowly(options, site, fn, words, join);
+    }
+    struct wi_goroutine *g = w->records[held - 1];
+    __builtin_prefetch(w->records[held - RECORDS_AHEAD], 1);
+    w->records_held = held - 1;
+    w->next_id = id + 1;
+    fill(g, site, 0, id + 1);
+    g->join = join;
+    set_call(g, fn, words);
+    wi_goroutine_set_state(g, WI_FRESH);
+    wi_bump(&w->started, 1);
+    wi_ring_put(&w->runq.fresh, g);
+    wi_barrier_compiler(); /* as in wi_alert */
+    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
+        return wi_alert_and_leave(t, 0);
     wi_leave(t);
     return 0;
 }

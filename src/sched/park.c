@@ -100,8 +100,8 @@ void wi_commit(struct wi_thread *t)
 void *wi_context_of_fresh(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system)
 {
     int error;
-    struct wi_stack *stack = wi_stack_obtain(t, g, may_call_system, &error);
-    if (!stack)
+    struct wi_stack *stack = wi_stack_cached(wi_load_relaxed(&t->worker), g);
+    if (WI_UNLIKELY(!stack) && (!may_call_system || !(stack = wi_stack_obtain(t, g, &error))))
         return NULL;
     stack->exceptions[0] = stack->exceptions[1] = NULL;
     wi_store_release(&g->stack, stack); /* pairs with the dump's acquire */
@@ -234,7 +234,7 @@ static __attribute__((noinline)) int ready_slowly_and_leave(struct wi_thread *t,
     return result;
 }
 
-static __attribute__((noinline)) int alert_and_leave(struct wi_thread *t, int result)
+int wi_alert_and_leave(struct wi_thread *t, int result)
 {
     wi_alert(wi_load_relaxed(&t->worker));
     wi_leave(t);
@@ -253,7 +253,7 @@ int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result)
     wi_store_relaxed(&w->runq.next, g);
     wi_barrier_compiler(); /* as in wi_alert */
     if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
-        return alert_and_leave(t, result);
+        return wi_alert_and_leave(t, result);
     wi_leave(t);
     return result;
 }

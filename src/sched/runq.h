@@ -50,15 +50,22 @@ static inline uint32_t wi_runq_length(const struct wi_runq *q)
 /* Moves the oldest half of a full ring to the inject queue. */
 void wi_ring_overflow(struct wi_ring *ring);
 
+/* The ring is not full. */
+static inline void wi_ring_put(struct wi_ring *ring, struct wi_goroutine *g)
+{
+    uint32_t tail = wi_load_relaxed(&ring->tail);
+    WI_CHECK(tail - wi_load_relaxed(&ring->head) < WI_RUNQ_SIZE);
+    ring->slots[tail % WI_RUNQ_SIZE] = g;
+    wi_store_relaxed(&ring->tail, tail + 1);
+}
+
 /* False: it is full. */
 static inline bool wi_ring_try_push(struct wi_ring *ring, struct wi_goroutine *g)
 {
-    uint32_t tail = wi_load_relaxed(&ring->tail);
-    WI_CHECK(tail - wi_load_relaxed(&ring->head) <= WI_RUNQ_SIZE);
-    if (WI_UNLIKELY(tail - wi_load_relaxed(&ring->head) == WI_RUNQ_SIZE))
+    WI_CHECK(wi_ring_length(ring) <= WI_RUNQ_SIZE);
+    if (WI_UNLIKELY(wi_ring_length(ring) == WI_RUNQ_SIZE))
         return false;
-    ring->slots[tail % WI_RUNQ_SIZE] = g;
-    wi_store_relaxed(&ring->tail, tail + 1);
+    wi_ring_put(ring, g);
     return true;
 }
 

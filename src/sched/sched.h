@@ -77,8 +77,6 @@ static inline bool wi_waits_as_thread(struct wi_thread *t)
 }
 /* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
-/* The same, and leaves weft: for functions without a frame, which end by calling this. Returns result. */
-int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */
@@ -128,6 +126,9 @@ static inline void wi_alert(struct wi_worker *w)
     if (WI_UNLIKELY(alert != 0))
         wi_alert_slow(w, alert);
 }
+/* For functions without a frame, which end by calling these: the same, or wi_ready, and wi_leave. They return result. */
+int wi_alert_and_leave(struct wi_thread *t, int result);
+int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* All workers are idle, nobody spins, and the monitor sleeps for good. */
 static inline bool wi_only_monitor_can_help(void)
 {
@@ -234,7 +235,8 @@ _Noreturn void wi_spawn_failed(int error);
 /* Gives an ended goroutine's record and its stack back. */
 void wi_goroutine_free(struct wi_thread *t, struct wi_goroutine *g);
 void wi_stack_recycle(struct wi_thread *t, struct wi_stack *stack);
-struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, bool may_call_system, int *error);
+/* A stack for g when the caches have none; NULL, and *error as of wi_stack_take. */
+struct wi_stack *wi_stack_obtain(struct wi_thread *t, struct wi_goroutine *g, int *error);
 /* The goroutine's extra record, which is made when there is none; NULL: no memory. */
 struct wi_extra *wi_extra_of(struct wi_goroutine *g);
 void wi_extra_free(struct wi_goroutine *g);

@@ -55,12 +55,18 @@ static inline uint32_t subtract(weft_waitgroup *wg, int n)
     return after ? 0 : (uint32_t)before;
 }
 
+/* Adds n >= 0: this lets nobody go, so one addition does it. */
+static inline void add(weft_waitgroup *wg, int n)
+{
+    uint64_t before = wi_add_acq_rel(state_of(wg), (uint64_t)n << 32); /* done happens before wait returns */
+    if (WI_UNLIKELY((int64_t)count_of(before) + n > INT32_MAX))
+        wi_fatal("WaitGroup counter overflow");
+}
+
 void weft_wg_add(weft_waitgroup *wg, int n)
 {
-    if (n >= 0) {                                                          /* this lets nobody go, so one addition does it */
-        uint64_t before = wi_add_acq_rel(state_of(wg), (uint64_t)n << 32); /* done happens before wait returns */
-        if (WI_UNLIKELY((int64_t)count_of(before) + n > INT32_MAX))
-            wi_fatal("WaitGroup counter overflow");
+    if (n >= 0) {
+        add(wg, n);
         return;
     }
     uint32_t waiters = subtract(wg, n);
@@ -141,7 +147,7 @@ void weft_wg_wait(weft_waitgroup *wg)
 
 void weft_wg_spawn_(weft_waitgroup *wg, const weft_site *site, weft_fn_ fn, const uintptr_t *words)
 {
-    weft_wg_add(wg, 1);
+    add(wg, 1);
     int error = wi_spawn(NULL, site, fn, words, wg);
     if (WI_UNLIKELY(error))
         wi_spawn_failed(error);
