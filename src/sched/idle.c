@@ -66,6 +66,8 @@ void wi_guard_timers(void)
     int64_t next_ns = wi_timers_next_ns();
     if (next_ns == INT64_MAX)
         return;
+    if (wi_load_relaxed(&wi_sched.dense))
+        next_ns += WI_BUSY_SLACK_NS;
     wi_os_barrier_light(); /* pairs with the heavy barrier of a monitor or sentinel that is about to sleep */
     if (next_ns < wi_load_relaxed(&wi_sched.sentinel_ns) && next_ns < wi_load_relaxed(&wi_sched.armed_ns))
         wi_monitor_wake();

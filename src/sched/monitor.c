@@ -79,8 +79,12 @@ static void monitor_sleep(int64_t deadline_ns, int64_t looked_ns)
     wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
     wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
     int64_t timer_ns = wi_timers_next_ns();
-    if (timer_ns > looked_ns && timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns))
+    if (wi_count_timers(looked_ns) && timer_ns < looked_ns + WI_BUSY_SLACK_NS)
+        timer_ns = looked_ns + WI_BUSY_SLACK_NS;
+    if (timer_ns > looked_ns && timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns)) {
         deadline_ns = timer_ns;
+        wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
+    }
     uint32_t wake = WI_WAKE_NONE;
     if (wi_cas_acquire(&monitor.wake, &wake, WI_WAKE_ASLEEP)) /* pairs with wi_monitor_wake */
         wi_os_futex_wait(&monitor.wake, WI_WAKE_ASLEEP, deadline_ns);

@@ -2,12 +2,37 @@
 
    A core that sleeps needs a while to wake when a time has come, often longer than everything else that a sleep costs. A
    thread that sleeps to a time has itself woken earlier by most of what that took lately, and spends what is left of the
-   time awake. That is at most a sixteenth of the time that it sleeps, so that timers in a dense row cost no more than
-   before; as a rule it is a few microseconds. */
+   time awake. That is at most a sixteenth of the time that it sleeps; as a rule it is a few microseconds.
+
+   Where timers come in a dense row, to wake for each costs more than what they let run: then whoever sleeps to a timer
+   sleeps at least WI_SLACK_NS, and sees to all that have come by then. */
 #include "sched/enter.h"
 #include "sched/hooks.h"
 
 #define LATENCY_MOST_NS INT64_C(100000) /* more says that the processor was busy with something else */
+#define DENSE 10                        /* timers that come in WI_SLACK_NS */
+
+/* ---- timers in a dense row ---- */
+
+/* [atomic] how many timers had come when that was last counted, and when it was. */
+static _Atomic int64_t counted, counted_ns;
+
+/* Two who count at once may both be wrong, until the next time. */
+bool wi_count_timers(int64_t now_ns)
+{
+    int64_t span_ns = now_ns - wi_load_relaxed(&counted_ns), came = 0;
+    if (span_ns < WI_SLACK_NS)
+        return wi_load_relaxed(&wi_sched.dense);
+    for (unsigned i = 0; i < wi_sched.procs; i++)
+        came += wi_load_relaxed(&wi_sched.workers[i].timers_came);
+    bool dense = (came - wi_load_relaxed(&counted)) * WI_SLACK_NS > DENSE * span_ns;
+    wi_store_relaxed(&counted, came);
+    wi_store_relaxed(&counted_ns, now_ns);
+    wi_store_relaxed(&wi_sched.dense, dense);
+    return dense;
+}
+
+/* ---- the sleep ---- */
 
 /* [atomic] from when a time came until its sleeper ran: a mean that forgets. Two who note at once lose one of the two. */
 static _Atomic int64_t latency_ns;
@@ -50,7 +75,10 @@ static bool wait_awake(struct wi_thread *t, int64_t deadline_ns, bool sits, stru
 /* deadline_ns is a time, not INT64_MAX. */
 static bool sleep_precisely(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
 {
-    int64_t latency = wi_load_relaxed(&latency_ns), most = (deadline_ns - wi_os_now_ns()) / 16;
+    int64_t now_ns = wi_os_now_ns();
+    if (deadline_ns - now_ns < WI_SLACK_NS && wi_count_timers(now_ns))
+        return sleep_to(t, now_ns + WI_SLACK_NS, sits, ready);
+    int64_t latency = wi_load_relaxed(&latency_ns), most = (deadline_ns - now_ns) / 16;
     if (most <= 0)
         return sleep_to(t, deadline_ns, sits, ready);
     int64_t lead = latency * 3 / 4 < most ? latency * 3 / 4 : most;

@@ -24,6 +24,7 @@
 struct wi_sched {
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t alert; /* [atomic] */
     _Atomic int64_t armed_ns;                       /* [atomic] somebody sleeps to this time and will look at the timers */
+    _Atomic bool dense;                             /* [atomic] timers come in a dense row, see rest.c */
     _Atomic int64_t sentinel_ns;                    /* [stores: lock] the earliest time an idle thread sleeps to */
     _Atomic bool polls;                             /* [stores: the poller, once] there is something to poll */
     _Atomic(struct wi_thread *) sitter;             /* [atomic] the idle thread that sleeps in the poller */
@@ -156,6 +157,12 @@ void wi_unlist(struct wi_thread *t);
 int64_t wi_timers_next_ns(void);
 
 /* ---- rest.c ---- */
+/* Where timers come in a dense row: how long an idle thread sleeps at least, and how late the monitor sees to those that come
+   while all threads are busy. */
+#define WI_SLACK_NS INT64_C(200000)
+#define WI_BUSY_SLACK_NS INT64_C(1000000)
+/* Whether they do, counted anew if that is due: by who is about to sleep to a timer. */
+bool wi_count_timers(int64_t now_ns);
 /* Sleeps until t is given a worker, which is true, or to the time, or for less. What the poller brought comes in *ready,
    which is NULL before. */
 bool wi_rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready);

@@ -41,6 +41,7 @@ struct wi_worker {
     _Atomic uint32_t attention;                     /* [atomic] enum wi_attention */
     _Atomic int32_t lazy;          /* [atomic] how often in a row one that made work then left the CPU to it */
     _Atomic int64_t timer_next_ns; /* [stores: its timers' lock; loads: all] INT64_MAX: none */
+    _Atomic int64_t timers_came;   /* [stores: its timers' lock; loads: all] so far */
     uint32_t number;               /* [const] 0 .. weft_procs() - 1 */
 
     _Alignas(WI_CACHE_LINE) struct wi_runq runq; /* [owner] */

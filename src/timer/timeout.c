@@ -32,7 +32,7 @@ static size_t timers_size;
 int wi_timers_start(void)
 {
     timers_size = wi_sched.procs * sizeof *timers;
-    timers = wi_os_map(timers_size);
+    timers = wi_os_reserve(timers_size, 0); /* most of it is never touched */
     if (!timers)
         return -ENOMEM;
     for (unsigned i = 0; i < wi_sched.procs; i++)
@@ -222,6 +222,7 @@ static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
         }
         struct wi_timeout *timeout = (struct wi_timeout *)timer;
         struct wi_goroutine *g = timeout->g;
+        __builtin_prefetch(g, 1);
         if (timeout->ticket == 0) { /* a sleeper, at rest */
             *end = g;
             end = &g->next;
@@ -231,6 +232,7 @@ static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
     }
     *end = NULL;
     due->more = timer != NULL;
+    wi_bump(&set->worker->timers_came, n);
 }
 
 /* Completes the claimed waits: those at rest join the ready ones. All of them queue behind who waits already; were they to

@@ -16,14 +16,18 @@
 struct wi_timer {
     int64_t deadline_ns;           /* CLOCK_MONOTONIC; INT64_MAX never fires */
     struct wi_timer *next, **link; /* wheel: slot list; heap: sibling and who points here */
-    struct wi_timer *child;        /* heap */
-    uint8_t where;                 /* 0 idle, 1 wheel, 2 heap */
-    bool is_alarm;                 /* the starter's, see timeout.h; the wheel does not look */
-    uint8_t level;                 /* wheel: to keep the occupancy bitmap */
-    uint16_t slot;                 /* wheel: of all levels, likewise */
+    union {
+        struct wi_timer *child; /* heap */
+        const void *ahead;      /* wheel: what to fetch when this one is sorted, see wheel.c; it may be gone */
+    };
+    uint8_t where; /* 0 idle, 1 wheel, 2 heap */
+    bool is_alarm; /* the starter's, see timeout.h; the wheel does not look */
+    uint8_t level; /* wheel: to keep the occupancy bitmap */
+    uint16_t slot; /* wheel: of all levels, likewise */
 };
 
 #define WI_WHEEL_LEVELS 6
+#define WI_WHEEL_AHEAD 4
 #define WI_WHEEL_WORDS (64 + 5) /* of 64 slots: level 1 has 64 of them, the others one each */
 struct wi_wheel {
     uint64_t now_tick;                 /* slots up to here have been moved to the heap */
@@ -31,6 +35,9 @@ struct wi_wheel {
     uint64_t occupied[WI_WHEEL_WORDS]; /* bitmap of slots that are not empty */
     struct wi_timer *slots[WI_WHEEL_WORDS * 64];
     struct wi_timer *heap; /* the root: the earliest near timer */
+    /* Level 1: the timers that were last put into a slot, and how many so far. */
+    const void *recent[64 * 64][WI_WHEEL_AHEAD];
+    uint8_t recent_count[64 * 64];
     size_t count;
 };
 
