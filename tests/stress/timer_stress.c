@@ -1,4 +1,5 @@
-/* timer_stress.c — timers that many goroutines and a few threads start, stop, reset, receive from and free at random times.
+/* timer_stress.c — timers that many goroutines and a few threads start, stop, reset, receive from and free at random times;
+   and sleeps in dense rows.
    The books are exact: every start ends in a receive or a call, or in a stop or reset that says so; never in both, never in
    neither. */
 #include <weft.h>
@@ -184,6 +185,34 @@ TEST(ShortLives)
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
     weft_wg_wait(&wg);
     close_books();
+    CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+}
+
+static void sleep_in_row(int times, uint64_t seed)
+{
+    for (int i = 0; i < times; i++) {
+        int64_t ns = 100 * WEFT_US + short_ns(&seed), start_ns = weft_now();
+        CHECK_EQ(weft_sleep(ns), 0);
+        CHECK(weft_now() - start_ns >= ns);
+    }
+}
+
+/* Dense rows of timers, which idle threads see to together, come and go; between them a lone sleeper, which must not be taken
+   for one of a row for long, beside somebody who computes. */
+TEST(DenseRows)
+{
+    for (int row = 0; row < test_scale(100); row++) {
+        weft_waitgroup wg = {0};
+        for (int i = 0; i < 500; i++)
+            weft_wg_go(&wg, sleep_in_row, 4, test_random());
+        weft_wg_wait(&wg);
+        weft_sleep(row % 8 * WEFT_MS);
+        weft_wg_go(&wg, sleep_in_row, 1, test_random());
+        int64_t end_ns = weft_now() + row % 4 * WEFT_MS;
+        while (weft_now() < end_ns)
+            ;
+        weft_wg_wait(&wg);
+    }
     CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
 }
 
