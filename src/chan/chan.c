@@ -408,6 +408,7 @@ static inline __attribute__((always_inline)) int receive_locked(struct wi_thread
         return result == WI_CHAN_DONE;
     return result == WI_CHAN_DONE ? 0 : -EPIPE;
 }
+
 static __attribute__((noinline)) bool recv_locked(struct wi_thread *t, weft_chan_core *c, void *value)
 {
     return receive_locked(t, c, value, false);
@@ -449,11 +450,17 @@ static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void
     struct wi_waiter *sender = wi_waitq_first(&c->senders);
     size_t size = c->element_size;
     if (wi_load_relaxed(&c->count) != 0) {
-        if (WI_UNLIKELY(sender || !value || !is_word(size)))
+        if (WI_UNLIKELY(!value || !is_word(size) || (sender && sender->ticket != 0)))
             return status ? recv_status_locked(t, c, value) : recv_locked(t, c, value);
         copy_word(value, slot(c, c->head), size);
         count_got(c);
-        return end_on_buffer(t, c, status ? 0 : true);
+        if (!sender)
+            return end_on_buffer(t, c, status ? 0 : true);
+        wi_waitq_take_first(&c->senders, sender);
+        copy_word(slot(c, c->tail), sender->value, size);
+        count_put(c);
+        sender->ok = true;
+        return end_handing_over(t, c, sender->g, status ? 0 : true);
     }
     if (sender && sender->ticket == 0 && value && is_word(size)) {
         wi_waitq_take_first(&c->senders, sender);

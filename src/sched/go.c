@@ -30,7 +30,7 @@ static inline struct wi_goroutine *obtain_record(struct wi_worker *w)
             return NULL;
     }
     if (held >= RECORDS_AHEAD)
-        __builtin_prefetch(w->records[held - RECORDS_AHEAD], 1);
+        wi_prefetch_record(w->records[held - RECORDS_AHEAD]);
     w->records_held = held - 1;
     return w->records[held - 1];
 }
@@ -381,7 +381,7 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
         return spawn_slowly(options, site, fn, words, join);
     }
     struct wi_goroutine *g = w->records[held - 1];
-    __builtin_prefetch(w->records[held - RECORDS_AHEAD], 1);
+    wi_prefetch_record(w->records[held - RECORDS_AHEAD]);
     w->records_held = held - 1;
     w->next_id = id + 1;
     fill(g, site, 0, id + 1);

@@ -132,7 +132,7 @@ static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject 
     unsigned n = wi_load_relaxed(&queue->count) / wi_sched.procs + 1;
     n = wi_inject_take(queue, taken, n < most ? n : most);
     for (unsigned i = 0; i < n; i++) /* their records are cold; all are fetched at the same time */
-        __builtin_prefetch(taken[i], 1);
+        wi_prefetch_record(taken[i]);
     for (unsigned i = 1; i < n; i++)
         if (wi_load_relaxed(&taken[i]->stack))
             wi_ring_push(&w->runq.woken, taken[i]);

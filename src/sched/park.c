@@ -234,7 +234,7 @@ static __attribute__((noinline)) int ready_slowly_and_leave(struct wi_thread *t,
     return result;
 }
 
-int wi_alert_and_leave(struct wi_thread *t, int result)
+__attribute__((noinline)) int wi_alert_and_leave(struct wi_thread *t, int result)
 {
     wi_alert(wi_load_relaxed(&t->worker));
     wi_leave(t);
@@ -245,9 +245,14 @@ int wi_alert_and_leave(struct wi_thread *t, int result)
 int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    if (WI_UNLIKELY((g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) || !w || wi_load_relaxed(&w->runq.next)) ||
-        wi_perturb_chance(64))
+    if (WI_UNLIKELY((g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) || !w) || wi_perturb_chance(64))
         return ready_slowly_and_leave(t, g, result);
+    struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
+    if (kicked) {
+        if (WI_UNLIKELY(wi_ring_length(&w->runq.woken) == WI_RUNQ_SIZE))
+            return ready_slowly_and_leave(t, g, result);
+        wi_ring_put(&w->runq.woken, kicked);
+    }
     wi_goroutine_set_state(g, WI_READY);
     wi_prefetch_stack(g);
     wi_store_relaxed(&w->runq.next, g);
