@@ -83,7 +83,7 @@ static void monitor_sleep(int64_t deadline_ns, int64_t looked_ns)
         timer_ns = looked_ns + WI_BUSY_SLACK_NS;
     if (timer_ns > looked_ns && timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns)) {
         deadline_ns = timer_ns;
-        wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
+        wi_store_relaxed(&wi_sched.armed_ns, deadline_ns); /* earlier than before: who has seen that wakes us in vain */
     }
     uint32_t wake = WI_WAKE_NONE;
     if (wi_cas_acquire(&monitor.wake, &wake, WI_WAKE_ASLEEP)) /* pairs with wi_monitor_wake */

@@ -4,9 +4,8 @@
 
    Each worker publishes its earliest timer by a plain store; then it loads, without a fence, until when somebody sleeps, and
    wakes him when that is too late. The sleeper publishes until when he will sleep, executes the heavy barrier, and looks at
-   all workers' earliest timers again; when one is earlier he publishes that and goes round again (the
-   monitor does not go round: it sleeps to the earlier time and leaves the later one published, so that it may be woken in
-   vain).
+   all workers' earliest timers again; when one is earlier he publishes that and goes round again. The monitor (MONITOR) does
+   not go round: it publishes the earlier time, so that it is not woken in vain, and sleeps.
 
    Two workers insert and cancel timers as often as they like, then stay in user code for ever. Times are 1, 2 and NEVER;
    they do not pass: the sleeper only wakes early, which is what the protocol is about.
@@ -90,7 +89,11 @@ again:
 #ifndef BUG_NO_LOOK
     look();
     if
+#ifdef MONITOR
+    :: next < until -> until = next; store(me, UNTIL, until)
+#else
     :: next < until -> until = next; goto again
+#endif
     :: else
     fi;
 #endif
