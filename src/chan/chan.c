@@ -267,6 +267,7 @@ static inline __attribute__((always_inline)) int wait_inline(struct wi_thread *t
     w.ticket = 0;
     w.value = value;
     w.winner = NULL;
+    w.ok = false;
     wi_waitq_push(q, &w);
     wi_wait_on_since(g, kind, c, wi_load_relaxed(&worker->now_ns));
     wi_stop(t, worker, g, wi_wait_commit_unlock, &c->lock);
