@@ -292,6 +292,21 @@ static __attribute__((noinline)) bool wait_for_value(struct wi_thread *t, weft_c
    Most operations on a buffer find nobody waiting and nobody else at the lock. They take a path without calls, which so needs
    no frame and few registers; at the first thing that is not so it continues in a function of its own, where it is. */
 
+/* For a call that is outside weft. NULL: *result is the result of the call. */
+static struct wi_thread *enter_and_lock(weft_chan_core *c, int *result)
+{
+    if (!c) {
+        *result = block_for_ever();
+        return NULL;
+    }
+    struct wi_thread *t = wi_enter_blocking();
+    if (t)
+        wi_lock(&c->lock);
+    else
+        *result = -EDEADLK;
+    return t;
+}
+
 /* With the lock held, which is given up. Leaves weft. */
 static __attribute__((noinline)) int send_locked(struct wi_thread *t, weft_chan_core *c, const void *value)
 {
@@ -313,28 +328,9 @@ static __attribute__((noinline)) int send_contended(struct wi_thread *t, weft_ch
 
 static __attribute__((noinline)) int send_unusually(weft_chan_core *c, const void *value)
 {
-    if (WI_UNLIKELY(!c))
-        return block_for_ever();
-    struct wi_thread *t = wi_enter_blocking();
-    if (WI_UNLIKELY(!t))
-        return -EDEADLK;
-    wi_lock(&c->lock);
-    return send_locked(t, c, value);
-}
-
-/* Whether elements are of a size for which copying is an instruction. */
-static inline bool is_word(size_t size)
-{
-    return size == sizeof(uint64_t) || size == sizeof(uint32_t);
-}
-
-/* For elements of such a size. */
-static inline void copy_word(void *to, const void *from, size_t size)
-{
-    if (size == sizeof(uint64_t))
-        memcpy(to, from, sizeof(uint64_t));
-    else
-        memcpy(to, from, sizeof(uint32_t));
+    int result;
+    struct wi_thread *t = enter_and_lock(c, &result);
+    return t ? send_locked(t, c, value) : result;
 }
 
 /* Somebody sleeps on the lock, which is free. */
@@ -361,9 +357,13 @@ static inline int end_on_buffer(struct wi_thread *t, weft_chan_core *c, int resu
     return result;
 }
 
-/* The same when the other side waited, g, whose waiter is not touched any more. */
-static inline int end_handing_over(struct wi_thread *t, weft_chan_core *c, struct wi_goroutine *g, int result)
+/* The same when w, the first in q, waited, whose value has been copied. */
+static inline int end_with_waiter(struct wi_thread *t, weft_chan_core *c, struct wi_waitq *q, struct wi_waiter *w,
+                                  int result)
 {
+    struct wi_goroutine *g = w->g;
+    wi_waitq_take_first(q, w);
+    w->ok = true;
     return wi_unlock_now(&c->lock) ? wi_ready_and_leave(t, g, result) : end_unlocked_ready(t, c, g, result);
 }
 
@@ -376,17 +376,15 @@ int weft_chan_core_send(weft_chan_core *c, const void *value)
         return send_contended(t, c, value);
     struct wi_waiter *receiver = wi_waitq_first(&c->receivers);
     size_t size = c->element_size;
-    if (wi_load_relaxed(&c->closed) || !is_word(size) || (receiver && (receiver->ticket != 0 || !receiver->value)))
+    if (wi_load_relaxed(&c->closed) || !wi_chan_is_word(size) || (receiver && (receiver->ticket != 0 || !receiver->value)))
         return send_locked(t, c, value);
     if (receiver) {
-        wi_waitq_take_first(&c->receivers, receiver);
-        copy_word(receiver->value, value, size);
-        receiver->ok = true;
-        return end_handing_over(t, c, receiver->g, 0);
+        wi_chan_copy_word(receiver->value, value, size);
+        return end_with_waiter(t, c, &c->receivers, receiver, 0);
     }
     if (wi_load_relaxed(&c->count) == c->capacity)
         return wait_in(t, c, &c->senders, &wi_waits_for_send, (void *)(uintptr_t)value);
-    copy_word(slot(c, c->tail), value, size);
+    wi_chan_copy_word(slot(c, c->tail), value, size);
     count_put(c);
     return end_on_buffer(t, c, 0);
 }
@@ -423,22 +421,19 @@ static __attribute__((noinline)) int recv_status_locked(struct wi_thread *t, wef
 static __attribute__((noinline)) int recv_contended(struct wi_thread *t, weft_chan_core *c, void *value)
 {
     wi_lock_slow(&c->lock);
-    return receive_locked(t, c, value, true);
+    return recv_status_locked(t, c, value);
 }
 
 static __attribute__((noinline)) int recv_unusually(weft_chan_core *c, void *value)
 {
-    if (WI_UNLIKELY(!c))
-        return block_for_ever();
-    struct wi_thread *t = wi_enter_blocking();
-    if (WI_UNLIKELY(!t))
-        return -EDEADLK;
-    wi_lock(&c->lock);
-    return receive_locked(t, c, value, true);
+    int result;
+    struct wi_thread *t = enter_and_lock(c, &result);
+    return t ? recv_status_locked(t, c, value) : result;
 }
 
 static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void *value, bool status)
 {
+    const int received = status ? 0 : true;
     struct wi_thread *t;
     if (WI_UNLIKELY(!c || !(t = wi_enter_quickly()))) {
         int result = recv_unusually(c, value);
@@ -451,23 +446,19 @@ static inline __attribute__((always_inline)) int receive(weft_chan_core *c, void
     struct wi_waiter *sender = wi_waitq_first(&c->senders);
     size_t size = c->element_size;
     if (wi_load_relaxed(&c->count) != 0) {
-        if (WI_UNLIKELY(!value || !is_word(size) || (sender && sender->ticket != 0)))
+        if (WI_UNLIKELY(!value || !wi_chan_is_word(size) || (sender && sender->ticket != 0)))
             return status ? recv_status_locked(t, c, value) : recv_locked(t, c, value);
-        copy_word(value, slot(c, c->head), size);
+        wi_chan_copy_word(value, slot(c, c->head), size);
         count_got(c);
         if (!sender)
-            return end_on_buffer(t, c, status ? 0 : true);
-        wi_waitq_take_first(&c->senders, sender);
-        copy_word(slot(c, c->tail), sender->value, size);
+            return end_on_buffer(t, c, received);
+        wi_chan_copy_word(slot(c, c->tail), sender->value, size);
         count_put(c);
-        sender->ok = true;
-        return end_handing_over(t, c, sender->g, status ? 0 : true);
+        return end_with_waiter(t, c, &c->senders, sender, received);
     }
-    if (sender && sender->ticket == 0 && value && is_word(size)) {
-        wi_waitq_take_first(&c->senders, sender);
-        copy_word(value, sender->value, size);
-        sender->ok = true;
-        return end_handing_over(t, c, sender->g, status ? 0 : true);
+    if (sender && sender->ticket == 0 && value && wi_chan_is_word(size)) {
+        wi_chan_copy_word(value, sender->value, size);
+        return end_with_waiter(t, c, &c->senders, sender, received);
     }
     if (sender || wi_load_relaxed(&c->closed))
         return status ? recv_status_locked(t, c, value) : recv_locked(t, c, value);

@@ -112,12 +112,24 @@ static inline struct wi_waiter *wi_waitq_claim(struct wi_waitq *q)
     return NULL;
 }
 
-static inline void wi_chan_copy(void *to, const void *from, size_t size)
+/* Whether elements are of a size for which copying is an instruction; and for those. */
+static inline bool wi_chan_is_word(size_t size)
+{
+    return size == sizeof(uint64_t) || size == sizeof(uint32_t);
+}
+
+static inline void wi_chan_copy_word(void *to, const void *from, size_t size)
 {
     if (size == sizeof(uint64_t))
         memcpy(to, from, sizeof(uint64_t));
-    else if (size == sizeof(uint32_t))
+    else
         memcpy(to, from, sizeof(uint32_t));
+}
+
+static inline void wi_chan_copy(void *to, const void *from, size_t size)
+{
+    if (wi_chan_is_word(size))
+        wi_chan_copy_word(to, from, size);
     else
         memcpy(to, from, size);
 }

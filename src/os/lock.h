@@ -29,24 +29,24 @@ static inline bool wi_lock_try(struct wi_lock *lock)
     return wi_load_relaxed(&lock->locked) == 0 && wi_swap_acquire(&lock->locked, 1) == 0; /* pairs with unlock's release */
 }
 
-static inline void wi_lock(struct wi_lock *lock)
-{
-    if (WI_UNLIKELY(wi_swap_acquire(&lock->locked, 1) != 0)) /* pairs with unlock's release */
-        wi_lock_slow(lock);
-}
-
-/* The same in two steps, for a caller that has neither a frame nor a fence for what is seldom: false: wi_lock_slow gets it. */
+/* The first steps of wi_lock and wi_unlock, for callers that end by calling the second. False: wi_lock_slow must follow. */
 static inline bool wi_lock_now(struct wi_lock *lock)
 {
     return WI_LIKELY(wi_swap_acquire(&lock->locked, 1) == 0); /* pairs with unlock's release */
 }
 
-/* False: wi_unlock_slow must follow. Where light barriers are known to need no fence. */
+/* False: wi_unlock_slow must follow. Only after wi_enter_quickly: the light barrier needs no fence there. */
 static inline bool wi_unlock_now(struct wi_lock *lock)
 {
     wi_store_release(&lock->locked, 0); /* pairs with the acquiring swap */
-    wi_barrier_compiler();              /* as in wi_unlock */
+    wi_barrier_compiler();              /* pairs with the heavy barrier in wi_lock_slow */
     return WI_LIKELY(wi_load_relaxed(&lock->sleepers) == 0);
+}
+
+static inline void wi_lock(struct wi_lock *lock)
+{
+    if (!wi_lock_now(lock))
+        wi_lock_slow(lock);
 }
 
 static inline void wi_unlock(struct wi_lock *lock)

@@ -17,6 +17,12 @@ struct wi_thread *wi_enter_slow(struct wi_thread *t, bool may_move);
 struct wi_thread *wi_enter_first(struct wi_thread *t);
 _Noreturn void wi_enter_refused(void);
 
+/* Whether t has w, and nobody wants anything of it. */
+static inline bool wi_has_quietly(struct wi_thread *t, struct wi_worker *w)
+{
+    return WI_LIKELY(wi_load_acquire(&w->claim) == t->entry && wi_load_relaxed(&w->attention) == 0);
+}
+
 static inline struct wi_thread *wi_enter_as(bool may_move)
 {
     struct wi_thread *t = wi_self();
@@ -28,7 +34,7 @@ static inline struct wi_thread *wi_enter_as(bool may_move)
     wi_barrier_compiler(); /* pairs with the heavy barrier in ask, claim.c; where that takes a fence, no claim is `entry` */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* pairs with the release of wi_assign and swap */
     if (WI_LIKELY(w != NULL)) {
-        if (WI_UNLIKELY(wi_load_acquire(&w->claim) != t->entry || wi_load_relaxed(&w->attention) != 0))
+        if (!wi_has_quietly(t, w))
             t = wi_enter_slow(t, may_move);
     } else if (WI_UNLIKELY(t->kind == WI_THREAD_RUNTIME)) {
         t = wi_enter_slow(t, may_move);
@@ -48,7 +54,7 @@ static inline struct wi_thread *wi_enter_quickly(void)
     wi_perturb();
     wi_barrier_compiler();                             /* as in wi_enter_as */
     struct wi_worker *w = wi_load_acquire(&t->worker); /* likewise */
-    if (WI_LIKELY(w && wi_load_acquire(&w->claim) == t->entry && wi_load_relaxed(&w->attention) == 0))
+    if (WI_LIKELY(w != NULL) && wi_has_quietly(t, w))
         return t;
     wi_store_release(&t->epoch, epoch + 2); /* as in wi_leave */
     return NULL;
@@ -97,6 +103,18 @@ static inline void wi_leave(struct wi_thread *t)
 {
     wi_perturb();
     wi_store_release(&t->epoch, wi_load_relaxed(&t->epoch) + 1); /* pairs with the asker's acquire of the epoch */
+}
+
+/* wi_alert and wi_leave, for functions without a frame, which end by calling this after wi_enter_quickly. Returns result. */
+int wi_alert_slow_and_leave(struct wi_thread *t, int result);
+static inline int wi_alert_and_leave(struct wi_thread *t, int result)
+{
+    wi_perturb();
+    wi_barrier_compiler(); /* as in wi_alert */
+    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
+        return wi_alert_slow_and_leave(t, result);
+    wi_leave(t);
+    return result;
 }
 
 /* The end of a try that failed. A loop of tries must not starve others: this looks at the slice. */

@@ -375,7 +375,8 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     uint32_t held = w->records_held;
     uint64_t id = w->next_id;
-    if (WI_UNLIKELY(held < RECORDS_AHEAD || id == w->last_id || !t->current || (t->current->flags & WI_G_MEMBER) ||
+    WI_CHECK(t->current != NULL);
+    if (WI_UNLIKELY(held < RECORDS_AHEAD || id == w->last_id || (t->current->flags & WI_G_MEMBER) ||
                     wi_ring_length(&w->runq.fresh) == WI_RUNQ_SIZE)) {
         wi_leave(t);
         return spawn_slowly(options, site, fn, words, join);
@@ -390,11 +391,7 @@ int wi_spawn(const weft_options *options, const weft_site *site, weft_fn_ fn, co
     wi_goroutine_set_state(g, WI_FRESH);
     wi_bump(&w->started, 1);
     wi_ring_put(&w->runq.fresh, g);
-    wi_barrier_compiler(); /* as in wi_alert */
-    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
-        return wi_alert_and_leave(t, 0);
-    wi_leave(t);
-    return 0;
+    return wi_alert_and_leave(t, 0);
 }
 
 int wi_spawn_inside(struct wi_thread *t, struct wi_context *context, bool shielded, const weft_site *site, weft_fn_ fn,

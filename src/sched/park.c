@@ -206,25 +206,42 @@ static __attribute__((noinline)) void ready_on_thread(struct wi_goroutine *g)
     wi_thread_wake(thread);
 }
 
+/* g, which is ready now, becomes w's next; who was that queues behind the others. False: there is no room for him. */
+static inline __attribute__((always_inline)) bool put_next(struct wi_worker *w, struct wi_goroutine *g)
+{
+    struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
+    if (kicked && !wi_ring_try_push(&w->runq.woken, kicked))
+        return false;
+    wi_goroutine_set_state(g, WI_READY);
+    wi_prefetch_stack(g); /* it will most likely run in some nanoseconds */
+    wi_store_relaxed(&w->runq.next, g);
+    return true;
+}
+
+static __attribute__((noinline)) void put_next_in_full(struct wi_worker *w, struct wi_goroutine *g)
+{
+    wi_ring_overflow(&w->runq.woken);
+    put_next(w, g);
+    wi_alert(w);
+}
+
+#define ON_THREAD (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)
+
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g)
 {
-    if (WI_UNLIKELY(g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS))) {
+    if (WI_UNLIKELY(g->flags & ON_THREAD)) {
         ready_on_thread(g);
         return;
     }
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    wi_goroutine_set_state(g, WI_READY);
     if (WI_UNLIKELY(!w) || wi_perturb_chance(1024)) {
+        wi_goroutine_set_state(g, WI_READY);
         inject(g, &wi_inject);
-        return;
-    }
-    wi_prefetch_stack(g); /* it will most likely run in some nanoseconds */
-    struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
-    wi_store_relaxed(&w->runq.next, g);
-    if (WI_UNLIKELY(kicked != NULL))
-        push_woken(w, kicked);
-    else
+    } else if (WI_UNLIKELY(!put_next(w, g))) {
+        put_next_in_full(w, g);
+    } else {
         wi_alert(w);
+    }
 }
 
 static __attribute__((noinline)) int ready_slowly_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result)
@@ -234,31 +251,18 @@ static __attribute__((noinline)) int ready_slowly_and_leave(struct wi_thread *t,
     return result;
 }
 
-__attribute__((noinline)) int wi_alert_and_leave(struct wi_thread *t, int result)
-{
-    wi_alert(wi_load_relaxed(&t->worker));
-    wi_leave(t);
-    return result;
-}
-
-/* What is usual in wi_ready, so that there is no call but at the end. */
 int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
-    if (WI_UNLIKELY((g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) || !w) || wi_perturb_chance(64))
+    WI_CHECK(w != NULL);
+    if (WI_UNLIKELY(g->flags & ON_THREAD) || wi_perturb_chance(64) || WI_UNLIKELY(!put_next(w, g)))
         return ready_slowly_and_leave(t, g, result);
-    struct wi_goroutine *kicked = wi_load_relaxed(&w->runq.next);
-    if (kicked) {
-        if (WI_UNLIKELY(wi_ring_length(&w->runq.woken) == WI_RUNQ_SIZE))
-            return ready_slowly_and_leave(t, g, result);
-        wi_ring_put(&w->runq.woken, kicked);
-    }
-    wi_goroutine_set_state(g, WI_READY);
-    wi_prefetch_stack(g);
-    wi_store_relaxed(&w->runq.next, g);
-    wi_barrier_compiler(); /* as in wi_alert */
-    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
-        return wi_alert_and_leave(t, result);
+    return wi_alert_and_leave(t, result);
+}
+
+__attribute__((noinline)) int wi_alert_slow_and_leave(struct wi_thread *t, int result)
+{
+    wi_alert_slow(wi_load_relaxed(&t->worker), wi_load_relaxed(&wi_sched.alert));
     wi_leave(t);
     return result;
 }
@@ -268,7 +272,7 @@ void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
     struct wi_worker *w = t ? wi_load_relaxed(&t->worker) : NULL;
     for (struct wi_goroutine *g = list, *next; g; g = next) {
         next = g->next;
-        if (g->flags & (WI_G_THREAD | WI_G_PINNED | WI_G_STAYS)) {
+        if (g->flags & ON_THREAD) {
             ready_on_thread(g);
             continue;
         }

@@ -78,6 +78,8 @@ static inline bool wi_waits_as_thread(struct wi_thread *t)
 }
 /* Makes a parked goroutine run again (or its thread); the caller must be the one that may leave PARKED. */
 void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
+/* The same and wi_leave, for functions without a frame, which end by calling this after wi_enter_quickly. Returns result. */
+int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */
@@ -127,9 +129,6 @@ static inline void wi_alert(struct wi_worker *w)
     if (WI_UNLIKELY(alert != 0))
         wi_alert_slow(w, alert);
 }
-/* For functions without a frame, which end by calling these: the same, or wi_ready, and wi_leave. They return result. */
-int wi_alert_and_leave(struct wi_thread *t, int result);
-int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* All workers are idle, nobody spins, and the monitor sleeps for good. */
 static inline bool wi_only_monitor_can_help(void)
 {

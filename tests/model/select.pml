@@ -3,9 +3,9 @@
 
    Two goroutines select to receive from channel 0 or 1: both locked, they look whether channel 0 is closed, queue on one
    after the other, which they unlock, park, and then unlink what is left of them on the channels, but not on that of the
-   winner, whose completer has. Senders try to send to either: under the channel's lock they take the first waiter off whose wait they
-   can claim, and complete it after the unlock. One thread closes channel 0: under its lock it claims all waiters, and
-   completes them after.
+   winner, whose completer has. Senders try to send to either: under the channel's lock they take the first waiter off
+   whose wait they can claim, and complete it after the unlock. One thread closes channel 0: under its lock it claims all
+   waiters, and completes them after.
    Checked, beside wait.pml's: what was sent is received; who was told that the channel is closed, sent to, or that its
    context ended has been; nobody meets the waiter of a select that has returned; close leaves nobody waiting.
 

@@ -197,8 +197,8 @@ static void sleep_in_row(int times, uint64_t seed)
     }
 }
 
-/* Dense rows of timers, which idle threads see to together, come and go; between them a lone sleeper, which must not be taken
-   for one of a row for long, beside somebody who computes. */
+/* Dense rows of timers, which idle threads see to together, come and go; between them a lone sleeper beside somebody who
+   computes. No timer may be forgotten at the change from one to the other. */
 TEST(DenseRows)
 {
     for (int row = 0; row < test_scale(100); row++) {
