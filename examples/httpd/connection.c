@@ -21,7 +21,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FIRST = 1024 }; /* bytes of a request that a connection without buffers has room for: most are smaller */
 static const int64_t LINGER = 2 * WEFT_SECOND;
 static const int64_t FILE_PIECE = 262144; /* of a file, has to be taken within write_ns */
 
@@ -166,7 +165,6 @@ ssize_t connection_fill(struct connection *c, int64_t deadline_ns)
 /* Waits for the first bytes of the next request, without buffers. */
 static bool await_request(struct connection *c)
 {
-    char first[FIRST];
     int64_t idle_ns = c->server->options.idle_ns;
     if (c->b != NULL) {
         connection_flush(c);
@@ -176,12 +174,12 @@ static bool await_request(struct connection *c)
         return false;
     set_read_deadline(c, c->now_ns + idle_ns, idle_ns / 2);
     atomic_store_explicit(&c->busy, false, memory_order_relaxed);
-    ssize_t n = weft_read(c->fd, first, sizeof first);
+    ssize_t n = weft_read(c->fd, c->first, sizeof c->first);
     if (n <= 0 || !take_buffers(c))
         return false;
     atomic_store_explicit(&c->busy, true, memory_order_relaxed);
     c->now_ns = weft_now();
-    memcpy(c->b->input, first, (size_t)n);
+    memcpy(c->b->input, c->first, (size_t)n);
     c->b->end = (size_t)n;
     return true;
 }

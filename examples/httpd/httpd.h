@@ -28,6 +28,7 @@ enum {
     INPUT = 16384,  /* bytes: the head of a request, and a piece of its body */
     OUTPUT = 16384, /* bytes of answers that are written at once */
     PATH = 4096,    /* the longest path of a file, with its end */
+    FIRST = 1024,   /* bytes of a request that a connection without buffers has room for: most are smaller */
     FIELDS = 100,   /* header fields of a request */
     POOLS = 8,
 };
@@ -170,6 +171,7 @@ struct connection {
     int64_t now_ns;          /* the time after the last wait */
     int64_t read_by_ns;      /* the descriptor's deadline */
     struct buffers *b;       /* NULL: it has no request */
+    char first[FIRST];       /* last: what is above lies beside the frames of who serves the connection */
 };
 
 /* Serves fd, which it closes, until it ends. */

@@ -1,5 +1,5 @@
 /* fd.c — the record of each descriptor that weft was used with: what it is, who uses it, and whether it is still the same
-   one. Who waits for it: fd_wait.c.
+   one. Who waits for it: fd_wait.c; until when: fd_deadline.c.
 
    Records lie in a table by number, are made when a number is first seen, and are never unmapped while the runtime runs.
 
@@ -31,14 +31,14 @@ static const struct wi_wait_kind waits_to_close = {.text = "close of a descripto
 
 /* ---- the table ---- */
 
-static struct wi_fd *add_chunk(unsigned index)
+static struct wi_fd_chunk *add_chunk(unsigned index)
 {
-    struct wi_fd *chunk = NULL;
+    struct wi_fd_chunk *chunk = NULL;
     wi_lock(&wi_fd_table.lock);
-    _Atomic(struct wi_fd *) *chunks = wi_load_relaxed(&wi_fd_table.chunks);
+    _Atomic(struct wi_fd_chunk *) *chunks = wi_load_relaxed(&wi_fd_table.chunks);
     if (!chunks && (chunks = wi_os_map(WI_FD_CHUNKS * sizeof *chunks)))
         wi_store_release(&wi_fd_table.chunks, chunks); /* pairs with the acquire in wi_fd_look_up */
-    if (chunks && !(chunk = wi_load_relaxed(&chunks[index])) && (chunk = wi_os_map(WI_FD_CHUNK * sizeof *chunk)))
+    if (chunks && !(chunk = wi_load_relaxed(&chunks[index])) && (chunk = wi_os_map(sizeof *chunk)))
         wi_store_release(&chunks[index], chunk); /* likewise */
     wi_unlock(&wi_fd_table.lock);
     return chunk;
@@ -54,8 +54,8 @@ static struct wi_fd *record_of(int fd, int *error)
     *error = -ENOMEM;
     if (wi_load_acquire(&wi_sched.started) != WI_STARTED && wi_thread_adopt() != 0)
         return NULL; /* the lock has a light side, which the start of the runtime prepares */
-    struct wi_fd *chunk = add_chunk(index);
-    return chunk ? &chunk[(unsigned)fd % WI_FD_CHUNK] : NULL;
+    struct wi_fd_chunk *chunk = add_chunk(index);
+    return chunk ? &chunk->records[(unsigned)fd % WI_FD_CHUNK] : NULL;
 }
 
 void wi_fds_forget(void)
@@ -65,12 +65,12 @@ void wi_fds_forget(void)
 
 void wi_fds_stop(void)
 {
-    _Atomic(struct wi_fd *) *chunks = wi_load_relaxed(&wi_fd_table.chunks);
+    _Atomic(struct wi_fd_chunk *) *chunks = wi_load_relaxed(&wi_fd_table.chunks);
     if (!chunks)
         return;
     for (unsigned i = 0; i < WI_FD_CHUNKS; i++)
         if (wi_load_relaxed(&chunks[i]))
-            wi_os_unmap(wi_load_relaxed(&chunks[i]), WI_FD_CHUNK * sizeof(struct wi_fd));
+            wi_os_unmap(wi_load_relaxed(&chunks[i]), sizeof(struct wi_fd_chunk));
     wi_os_unmap(chunks, WI_FD_CHUNKS * sizeof *chunks);
     wi_store_relaxed(&wi_fd_table.chunks, NULL);
 }
@@ -130,8 +130,7 @@ static void make_fresh(struct wi_fd *f, enum wi_fd_kind kind)
     wi_store_relaxed(&f->kind, (uint8_t)kind);
     wi_store_relaxed(&f->watched, false);
     wi_store_relaxed(&f->hung_up, false);
-    wi_fd_keep_deadline(f, WI_READS, 0);
-    wi_fd_keep_deadline(f, WI_WRITES, 0);
+    wi_fd_forget_deadlines(f);
 }
 
 /* The record is for the number's next descriptor. The lock is held. */

@@ -1,21 +1,22 @@
-/* fd_wait.c — waiting for a descriptor, and what ends it: an edge, a deadline, a context, a close.
+/* fd_wait.c — waiting for a descriptor, and what ends it: an edge or a context. A deadline that passes (fd_deadline.c) and a
+   close (fd.c) make an edge too, after which the waiters find out why.
 
    Everything is watched edge-triggered, so an edge must never be lost. Each side has a count of edges, `events`. An
    operation notes it, attempts, and when the kernel says that it would block, waits for a count other than the noted one:
 
      operation                              poller
        e = events                             events++         (with the lock)
-       the system call: -EAGAIN               take the waiters off, and end their waits
+       is the deadline past?                  take the waiters off, and end their waits
+       the system call: -EAGAIN
        with the lock: events == e? queue
-   An edge that came after the note is seen; what came before it was there for the system call. `drained` remembers the e
-   at which nothing was left, so that the next operation waits without asking the kernel in vain; a stream socket that
-   transfers less than asked is drained as well, which saves a request-response server one of three system calls. Not so
-   after an edge that says more than "data": one edge may stand for data and the end of the stream. */
+   An edge that came after the note is seen; what came before it was there for the look at the time and the system call.
+   `drained` remembers the e at which nothing was left, so that the next operation waits without asking the kernel in vain; a
+   stream socket that transfers less than asked is drained as well, which saves a request-response server one of three system
+   calls. Not so after an edge that says more than "data": one edge may stand for data and the end of the stream. */
 #define _GNU_SOURCE 1 /* POLLRDHUP */
 #include "io/fd_record.h"
 
 #include "io/transfer.h"
-#include "timer/timeout.h"
 #include "weft/io.h"
 #include "weft/time.h"
 
@@ -33,8 +34,18 @@ static const struct wi_wait_kind waits_to_write = {.text = "write to a descripto
 /* Who waited for a side: claimed, to be completed after the lock was unlocked. */
 struct ended {
     struct wi_goroutine *lone;
+    bool lone_is_shared;
     struct wi_queued *list;
 };
+
+/* The lone waiter's wait is a shared one: it may have ended already. */
+static void claim_lone(struct wi_fd *f, enum wi_side side, struct ended *ended)
+{
+    wi_fd_note_rare(f, side, WI_FD_LONE_IS_SHARED, false);
+    ended->lone_is_shared = true;
+    if (!wi_wait_claim_present(ended->lone))
+        ended->lone = NULL;
+}
 
 /* Counts an edge, and takes the waiters off. The lock is held. */
 static inline struct ended edge(struct wi_fd *f, enum wi_side side)
@@ -43,6 +54,8 @@ static inline struct ended edge(struct wi_fd *f, enum wi_side side)
     wi_store_release(&f->events[side], wi_load_relaxed(&f->events[side]) + 1); /* pairs with the acquire in do_until */
     if (ended.lone)
         wi_store_relaxed(&f->lone[side], NULL);
+    if (wi_load_relaxed(&f->rare[side]) & WI_FD_LONE_IS_SHARED)
+        claim_lone(f, side, &ended);
     if (WI_UNLIKELY(wi_load_relaxed(&f->rare[side]) & WI_FD_HAS_QUEUE)) {
         ended.list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
         wi_fd_note_rare(f, side, WI_FD_HAS_QUEUE, false);
@@ -57,7 +70,7 @@ void wi_fd_wake_side(struct wi_thread *t, struct wi_fd *f, enum wi_side side)
     struct ended ended = edge(f, side);
     wi_unlock(&f->lock);
     if (ended.lone)
-        wi_ready(t, ended.lone);
+        wi_wait_complete(t, ended.lone, ended.lone_is_shared);
     wi_queue_complete(t, ended.list);
 }
 
@@ -81,13 +94,15 @@ void wi_fd_prefetch(uint64_t key)
 void wi_fd_prefetch_waiter(uint64_t key)
 {
     struct wi_fd *f = wi_fd_look_up((int)(uint32_t)key);
-    __builtin_prefetch(wi_load_relaxed(&f->lone[WI_READS]), 1); /* a guess, before the lock */
+    __builtin_prefetch(wi_load_relaxed(&f->lone[WI_READS]), 1); /* guesses, before the lock */
+    if (wi_load_relaxed(&f->rare[WI_READS]) & (WI_FD_HAS_QUEUE | WI_FD_HAS_DEADLINE))
+        __builtin_prefetch(&f->waiters, 1); /* the second line */
 }
 
 static void complete(struct wi_polled *polled, struct ended ended)
 {
     if (WI_LIKELY(ended.lone != NULL))
-        wi_poller_complete(polled, ended.lone, 0);
+        wi_poller_complete(polled, ended.lone, ended.lone_is_shared);
     for (struct wi_queued *w = ended.list, *next; w; w = next) {
         next = w->then;
         wi_poller_complete(polled, w->g, w->ticket);
@@ -137,12 +152,31 @@ static inline bool is_past(int64_t deadline_ns)
     return WI_UNLIKELY(deadline_ns != 0) && deadline_ns <= wi_os_now_ns();
 }
 
-/* The lock is held. */
-static void enqueue(struct wi_fd *f, enum wi_side side, struct wi_queued *w, struct wi_goroutine *g, uint64_t ticket)
+/* Takes a place among the waiters, a queue's only when there are others. The lock is held. */
+static inline void enqueue(struct wi_fd *f, enum wi_side side, struct wi_queued *w, struct wi_goroutine *g, uint64_t ticket)
 {
+    if (WI_LIKELY(!wi_fd_is_waited_for(f, side))) {
+        wi_store_relaxed(&f->lone[side], g);
+        if (ticket)
+            wi_fd_note_rare(f, side, WI_FD_LONE_IS_SHARED, true);
+        return;
+    }
     *w = (struct wi_queued){.g = g, .ticket = ticket};
     wi_queue_push(&f->waiters[side], w);
     wi_fd_note_rare(f, side, WI_FD_HAS_QUEUE, true);
+}
+
+/* Gives it up, if no edge has. */
+static void dequeue(struct wi_fd *f, enum wi_side side, struct wi_queued *w, struct wi_goroutine *g)
+{
+    wi_lock(&f->lock);
+    if (wi_load_relaxed(&f->lone[side]) == g) {
+        wi_store_relaxed(&f->lone[side], NULL);
+        wi_fd_note_rare(f, side, WI_FD_LONE_IS_SHARED, false);
+    } else if (wi_queue_has(w)) {
+        wi_queue_remove(w);
+    }
+    wi_unlock(&f->lock);
 }
 
 /* Parks until there is an edge after number e, or something else to look at, until_ns among them (0: never): 0. Else why
@@ -158,13 +192,8 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e,
     if (wi_waits_as_thread(t))
         wi_guard_poller();
     wi_lock(&f->lock);
-    int64_t deadline_ns = wi_fd_deadline(f, side);
     if (wi_load_relaxed(&f->state) & WI_FD_CLOSING)
         result = -EBADF;
-    else if (is_past(deadline_ns))
-        result = -ETIMEDOUT;
-    if (until_ns && (!deadline_ns || until_ns < deadline_ns))
-        deadline_ns = until_ns;
     if (result || wi_load_relaxed(&f->events[side]) != e) {
         wi_unlock(&f->lock);
         wi_leave(t);
@@ -172,11 +201,8 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e,
     }
     const struct wi_wait_kind *kind = side == WI_READS ? &waits_to_read : &waits_to_write;
     const void *object = (const void *)(intptr_t)fd;
-    if (WI_LIKELY(!deadline_ns && !wi_cancel_of(g))) {
-        if (WI_LIKELY(!wi_fd_is_waited_for(f, side)))
-            wi_store_relaxed(&f->lone[side], g);
-        else
-            enqueue(f, side, &w, g, 0);
+    if (WI_LIKELY(!until_ns && !wi_cancel_of(g))) {
+        enqueue(f, side, &w, g, 0);
         wi_wait_on(t, g, kind, object);
         wi_park(t, wi_wait_commit_unlock, &f->lock);
         wi_leave(wi_self());
@@ -189,18 +215,15 @@ static int wait_for_edge(struct wi_fd *f, int fd, enum wi_side side, uint32_t e,
         wi_leave(wi_self());
         return result;
     }
+    wi_store_relaxed(&w.link.next, NULL); /* it may not come into the queue */
     enqueue(f, side, &w, g, ticket);
     wi_wait_on(t, g, kind, object);
     wi_unlock(&f->lock);
-    uint64_t by = wi_wait_shared(t, g, ticket, deadline_ns ? deadline_ns : INT64_MAX);
-    if (by) {
-        wi_lock(&f->lock);
-        if (wi_queue_has(&w))
-            wi_queue_remove(&w);
-        wi_unlock(&f->lock);
-        if (by == WI_WAIT_BY_CONTEXT) /* a time that came is looked at again: it may have been moved */
-            result = wi_cancel_reason(g);
-    }
+    uint64_t by = wi_wait_shared(t, g, ticket, until_ns ? until_ns : INT64_MAX);
+    if (by)
+        dequeue(f, side, &w, g);
+    if (by == WI_WAIT_BY_CONTEXT)
+        result = wi_cancel_reason(g);
     wi_leave(wi_self());
     return result;
 }
@@ -249,9 +272,12 @@ do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void
         if (WI_UNLIKELY(wi_load_relaxed(&f->state) &
                         WI_FD_CLOSING)) /* for operations of several attempts, that may never wait */
             return -EBADF;
-        if (is_past(wi_fd_deadline(f, side)))
-            return -ETIMEDOUT;
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
+        if (is_past(wi_fd_deadline(f, side))) {
+            if (!waited)
+                wi_attend();
+            return -ETIMEDOUT;
+        }
         bool attempts = whole == WI_FD_APART || !wi_load_relaxed(&f->watched) || e != wi_load_relaxed(&f->drained[side]);
         if (attempts) {
             ssize_t result = attempt_once(f, kind, fd, side, e, attempt, argument, whole);
@@ -304,39 +330,6 @@ ssize_t wi_fd_do(int fd, enum wi_side side, wi_fd_attempt attempt, void *argumen
     ssize_t result = wi_fd_do_begun(f, fd, side, attempt, argument, whole);
     wi_fd_end(f, fd);
     return result;
-}
-
-/* ---- deadlines ---- */
-
-int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns)
-{
-    int error;
-    struct wi_fd *f = wi_fd_begin(fd, &error);
-    if (!f)
-        return error;
-    if (wi_fd_kind(f, fd) == WI_FD_UNKNOWN) { /* else the next descriptor with the number would have it */
-        wi_fd_end(f, fd);
-        return -EBADF;
-    }
-    struct wi_thread *t = wi_enter();
-    if (!t) {
-        wi_fd_end(f, fd);
-        return -EDEADLK;
-    }
-    int64_t kept_ns = deadline_ns == INT64_MAX ? 0 : deadline_ns <= 0 ? 1 : deadline_ns;
-    for (int side = 0; side < 2; side++) {
-        if (!(events & (side == WI_READS ? POLLIN : POLLOUT)))
-            continue;
-        wi_lock(&f->lock);
-        bool waited_for = wi_fd_is_waited_for(f, (enum wi_side)side);
-        wi_fd_keep_deadline(f, (enum wi_side)side, kept_ns);
-        wi_unlock(&f->lock);
-        if (waited_for)
-            wi_fd_wake_side(t, f, (enum wi_side)side);
-    }
-    wi_leave(t);
-    wi_fd_end(f, fd);
-    return 0;
 }
 
 /* ---- waiting without a transfer ---- */

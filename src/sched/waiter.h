@@ -59,6 +59,13 @@ static inline bool wi_wait_claim(struct wi_goroutine *g, uint64_t ticket)
     return ticket == 0 || wi_wait_claim_by(g, ticket, 0);
 }
 
+/* The same for the shared wait that g is in now, whichever: the caller holds a lock that g takes before it leaves it. */
+static inline bool wi_wait_claim_present(struct wi_goroutine *g)
+{
+    uint64_t word = wi_load_acquire(&g->wait);
+    return (word & WI_WAIT_OPEN) && wi_wait_claim_by(g, word & ~WI_WAIT_PARKED, 0);
+}
+
 /* For the waiter itself, when it runs again after its shared wait: who ended it. */
 static inline uint64_t wi_wait_ended_by(struct wi_goroutine *g)
 {

@@ -189,6 +189,11 @@ bool wi_alarm_stop(struct wi_alarm *alarm)
     return removed;
 }
 
+bool wi_alarm_comes_by(const struct wi_alarm *alarm, int64_t deadline_ns)
+{
+    return wi_load_relaxed(&alarm->owner) && alarm->timer.deadline_ns <= deadline_ns;
+}
+
 /* ---- what is due ---- */
 
 struct call {

@@ -42,6 +42,8 @@ void wi_alarm_start(struct wi_thread *t, struct wi_alarm *alarm, int64_t deadlin
    idle, and may be started: each start that was not stopped with true calls once. Callable outside weft too, and after its
    end, which makes pending alarms such as never come. */
 bool wi_alarm_stop(struct wi_alarm *alarm);
+/* It is pending, and will call at deadline_ns or sooner. For the starter, under its lock. */
+bool wi_alarm_comes_by(const struct wi_alarm *alarm, int64_t deadline_ns);
 /* wi_os_after_ns of now. */
 int64_t wi_deadline_ns(int64_t ns);
 /* Parks the caller, g, in its shared wait, which ends at deadline_ns at the latest (INT64_MAX: never by time). The caller

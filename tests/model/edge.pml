@@ -1,6 +1,7 @@
 /* edge.pml — waiting for a descriptor and closing it: src/io/fd_wait.c (do_until, attempt_once, watch,
-   wait_for_edge, wi_fd_event, wi_fd_wake_side, weft_fd_set_deadline, wi_fd_wait_until) and src/io/fd.c (enter_state,
-   wi_fd_end, finish_close, next_generation, wi_fd_new, weft_close_fd). One side of a descriptor, the reading one, of a stream.
+   wait_for_edge, dequeue, wi_fd_event, wi_fd_wake_side, wi_fd_wait_until), src/io/fd_deadline.c (set, arm, passed) and
+   src/io/fd.c (enter_state, wi_fd_end, finish_close, next_generation, wi_fd_new, weft_close_fd). One side of a descriptor, the
+   reading one, of a stream.
 
    An operation notes the count of edges, then asks the kernel, and when nothing is there waits, under the lock, for a count
    other than the noted one. `drained` keeps the noted count, so that the next operation does not ask in vain; a short
@@ -13,11 +14,12 @@
    -DWITH_CLOSE: a thread reads up to twice while another closes; as soon as close(2) has given the number up, a third gets
    it for its own connection, made by weft or not, reads what its peer sends, and closes that.
    -DWITH_DEADLINE: a thread reads, another sets the deadline twice, sooner, later or to none.
+   -DWITH_CONTEXT: the context in which the first reads ends, and with it its wait, which is a shared one.
    Checked, where nothing moves any more: nobody waits who could go on: there is nothing to read and no end, the descriptor
    is not closing, and the deadline is not past. Nobody who began before a close touches the next descriptor, nor does an
-   edge of before; a close returns when the descriptor is closed; who times out does so by the deadline as it is then.
-   Left out: park's commit step (park.pml); contexts; a caller's own time (until_ns); the attempt of who timed out without
-   one; the writing side, which is the same.
+   edge of before; a close returns when the descriptor is closed; nobody who is gone has a place among the waiters.
+   Left out: park's commit step (park.pml); how a context finds the wait (cancel.pml); a caller's own time (until_ns), which
+   ends a wait as a context does; the attempt of who ended without one; the writing side, which is the same.
 
    BUG_LATE_NOTE         drained becomes the count after the kernel was asked, not the noted one
    BUG_WAIT_NOW          who found nothing waits for a count other than the present one
@@ -32,9 +34,12 @@
    BUG_NOT_TOLD          the last to leave does not tell who closes
    BUG_NO_CLOSING_LOOK   a waiter does not look, under the lock, whether the descriptor is closing
    BUG_QUIET_CLOSE       a close does not end the waits
-   BUG_QUIET_DEADLINE    a deadline that is moved wakes nobody
-   BUG_TIME_IS_FINAL     whose time has come does not look at the deadline again
-   BUG_NO_UNLINK         nor does he leave the queue */
+   BUG_QUIET_DEADLINE    a deadline that is set to the past makes no edge
+   BUG_QUIET_ALARM       nor does one that passes
+   BUG_EARLY_TIME        the deadline is looked at before the count is noted
+   BUG_LAZY_ARM          a deadline that is set sooner leaves the alarm where it is
+   BUG_FINAL_ALARM       an alarm that comes before the deadline is not started again
+   BUG_NO_UNLINK         who waited when the context ended keeps its place */
 #define DEPTH 2
 #if defined(WITH_CLOSE) || defined(WITH_DEADLINE)
 #define NT 4
@@ -46,6 +51,7 @@
 #define CLOSER 1
 #define NEXT 2
 #define MOVER 1
+#define ALARM 2
 #define POLLER (NT - 1)
 
 #define LOCK 0
@@ -87,10 +93,9 @@ byte queued;     /* [lock] waiters, a bit each */
 byte waits;      /* who waits */
 bit waits_either;
 byte woken;
-bit open_wait;   /* the word of the reader's shared wait; it may be claimed */
-bit shared;      /* the reader's wait is one of those */
-bit by_time;
-byte timer_at;
+bit open_wait;   /* the word of the first reader's shared wait; it may be claimed */
+bit by_context;
+byte alarm_at;   /* [lock, but when it is due] 0: not pending */
 byte fresh_for;  /* the first descriptor of which the record's generation is */
 byte closer;     /* [lock] thread + 1 */
 byte told_closers; /* [lock] closers that were told, a bit each */
@@ -106,14 +111,16 @@ inline claim_all()
     d_step {
         list = queued;
         queued = 0;
+#ifdef WITH_CONTEXT
         if
-        :: shared && (list & BIT(0)) ->
+        :: list & BIT(0) ->
            if
            :: open_wait -> open_wait = 0
            :: else -> list = list & ~BIT(0)
            fi
         :: else
         fi
+#endif
     }
 }
 
@@ -231,14 +238,11 @@ inline wait_side()
     fi;
     lock(me, LOCK);
     if
-#ifndef BUG_NO_CLOSING_LOOK
-    :: (mem[STATE] & CLOSING) -> unlock(me, LOCK); goto ended
-    :: !(mem[STATE] & CLOSING) && IS_PAST(mem[DEADLINE]) ->
+#ifdef BUG_NO_CLOSING_LOOK
+    :: false
 #else
-    :: IS_PAST(mem[DEADLINE]) ->
+    :: (mem[STATE] & CLOSING) -> unlock(me, LOCK); goto ended
 #endif
-       unlock(me, LOCK);
-       goto ended
     :: else ->
        if
 #ifdef BUG_NO_COUNT
@@ -250,26 +254,23 @@ inline wait_side()
           d_step {
               queued = queued | BIT(me);
               waits = waits | BIT(me);
-              if
-              :: mem[DEADLINE] -> shared = 1; open_wait = 1; by_time = 0; timer_at = mem[DEADLINE]
-              :: else -> shared = 0
-              fi
+#ifdef WITH_CONTEXT
+              open_wait = (me == 0 -> 1 : open_wait)
+#endif
           };
           unlock(me, LOCK);
 end_waits:
-          d_step { woken & BIT(me); woken = woken & ~BIT(me); waits = waits & ~BIT(me); timer_at = 0 };
+          d_step { woken & BIT(me); woken = woken & ~BIT(me); waits = waits & ~BIT(me) };
+#ifdef WITH_CONTEXT
           if
-          :: by_time ->
-             by_time = 0;
+          :: me == 0 && by_context ->
 #ifndef BUG_NO_UNLINK
              d_step { EMPTY(me) && mem[LOCK] == 0; queued = queued & ~BIT(me) };
 #endif
-#ifdef BUG_TIME_IS_FINAL
-             assert(IS_PAST(LOAD(me, DEADLINE)));
              goto ended
-#endif
           :: else
           fi
+#endif
        fi
     fi
 }
@@ -292,13 +293,18 @@ inline read_some()
     do
     :: LOAD(me, STATE) & CLOSING -> break
     :: !(LOAD(me, STATE) & CLOSING) ->
+#ifndef BUG_EARLY_TIME
+       e = LOAD(me, EVENTS);
+#endif
 #ifdef WITH_DEADLINE
        if
        :: IS_PAST(LOAD(me, DEADLINE)) -> break
        :: !IS_PAST(LOAD(me, DEADLINE))
        fi;
 #endif
+#ifdef BUG_EARLY_TIME
        e = LOAD(me, EVENTS);
+#endif
        if
        :: LOAD(me, WATCHED) && LOAD(me, DRAINED) == e
        :: !LOAD(me, WATCHED) || LOAD(me, DRAINED) != e ->
@@ -467,10 +473,26 @@ end:
 #endif
 
 #ifdef WITH_DEADLINE
+/* Has the alarm come by d; stopped, it is one that may have been taken off already, and then comes all the same. The lock is
+   held. */
+inline arm(d)
+{
+    d_step {
+        if
+#ifdef BUG_LAZY_ARM
+        :: alarm_at
+#else
+        :: alarm_at && alarm_at <= (d)
+#endif
+        :: else -> alarm_at = (d)
+        fi
+    }
+}
+
 proctype mover(byte me)
 {
     byte d, list, todo = 2;
-    bit wake;
+    bit past;
 
     do
     :: todo == 0 -> break
@@ -481,34 +503,70 @@ proctype mover(byte me)
        :: d = 2
        :: d = 0
        fi;
+       past = IS_PAST(d);
        lock(me, LOCK);
-       wake = queued != 0;
        store(me, DEADLINE, d);
+       if
+       :: d == 0 -> alarm_at = 0
+       :: d && !past -> arm(d)
+       :: d && past
+       fi;
        unlock(me, LOCK);
 #ifndef BUG_QUIET_DEADLINE
        if
-       :: wake -> wake_side()
+       :: past -> wake_side()
        :: else
        fi;
 #endif
-       d_step { wake = 0; d = 0 }
+       d_step { past = 0; d = 0 }
     od
 }
 
-/* The timer of the reader's wait, on its own thread, which has nothing to store. */
-proctype timer()
+/* Whoever runs timers; twice at the same time is as once after the other, by the lock. */
+proctype alarm(byte me)
 {
+    byte at, d, list;
+
 end:
     do
-    :: atomic { timer_at && timer_at <= now && open_wait; open_wait = 0; by_time = 1 };
-       woken = woken | BIT(0)
+    :: d_step { alarm_at && alarm_at <= now; alarm_at = 0; at = now };
+       lock(me, LOCK);
+       d = LOAD(me, DEADLINE);
+       if
+#ifndef BUG_FINAL_ALARM
+       :: d > at -> arm(d)
+#endif
+       :: else
+       fi;
+       unlock(me, LOCK);
+#ifndef BUG_QUIET_ALARM
+       if
+       :: d && d <= at -> wake_side()
+       :: else
+       fi;
+#endif
+       d_step { d = 0; at = 0 }
     od
 }
 
+/* What happens by time 1 must not need that it becomes 2. */
 proctype clock()
 {
     now = 1;
-    now = 2
+    if
+    :: now = 2
+    :: true
+    fi
+}
+#endif
+
+#ifdef WITH_CONTEXT
+/* It ends once; a wait that begins after that sees it (cancel.pml). It has nothing to store. */
+proctype context()
+{
+end:
+    atomic { open_wait; open_wait = 0; by_context = 1 };
+    woken = woken | BIT(0)
 }
 #endif
 
@@ -593,12 +651,15 @@ init
         run next(NEXT);
 #elif defined(WITH_DEADLINE)
         run mover(MOVER);
-        run timer();
+        run alarm(ALARM);
         run clock();
 #elif defined(WITH_EITHER)
         run waiter(READER(1));
 #else
         run reader(READER(1));
+#ifdef WITH_CONTEXT
+        run context();
+#endif
 #endif
         run poller(POLLER);
         run peer()

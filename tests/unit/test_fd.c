@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "io/fd.h"
+#include "sched/sched.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -53,6 +54,23 @@ TEST_GO(events_of_an_earlier_generation_are_ignored)
     CHECK(polled.end == &polled.first);
     CHECK(wi_fd_begin(-1, &error) == NULL && error == -EBADF);
     CHECK_EQ(weft_close_fd(fds[0]), 0);
+    CHECK_EQ(weft_close_fd(fds[1]), 0);
+}
+
+TEST_GO(a_deadline_that_is_over_leaves_no_timer)
+{
+    int fds[2];
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    CHECK_EQ(wi_timers_next_ns(), INT64_MAX);
+    CHECK_EQ(weft_fd_set_deadline(fds[0], POLLIN | POLLOUT, weft_now() + WEFT_MINUTE), 0);
+    CHECK(wi_timers_next_ns() < INT64_MAX);
+    CHECK_EQ(weft_fd_set_deadline(fds[0], POLLIN, INT64_MAX), 0);
+    CHECK(wi_timers_next_ns() < INT64_MAX); /* that for writing */
+    CHECK_EQ(weft_fd_set_deadline(fds[0], POLLOUT, INT64_MAX), 0);
+    CHECK_EQ(wi_timers_next_ns(), INT64_MAX);
+    CHECK_EQ(weft_fd_set_deadline(fds[0], POLLIN, weft_now() + WEFT_MINUTE), 0);
+    CHECK_EQ(weft_close_fd(fds[0]), 0);
+    CHECK_EQ(wi_timers_next_ns(), INT64_MAX);
     CHECK_EQ(weft_close_fd(fds[1]), 0);
 }
 

@@ -1,0 +1,105 @@
+/* fd_deadline.c — until when a descriptor may be read and written.
+
+   A side's deadline has an alarm, not a timer for each wait, which so costs no more than without one. When it passes there is
+   an edge, after which waiters look at the deadline again (fd_wait.c). Invariant: while there is a deadline, it is past and
+   an edge has come since, or the alarm is pending for then or sooner, or its call is about to come and will look at the
+   deadline under the lock. A deadline that is put off leaves the alarm where it is; when it comes too early it is started
+   again. So a server that grants a minute more for each request touches timers once a minute. */
+#include "io/fd_record.h"
+
+#include "weft/io.h"
+#include "weft/time.h"
+
+static void keep(struct wi_fd *f, enum wi_side side, int64_t deadline_ns)
+{
+    wi_store_relaxed(&f->deadline_ns[side], deadline_ns);
+    wi_fd_note_rare(f, side, WI_FD_HAS_DEADLINE, deadline_ns != 0);
+}
+
+/* Has the alarm come by deadline_ns. The lock is held. */
+static void arm(struct wi_thread *t, struct wi_fd_alarm *a, int64_t deadline_ns)
+{
+    if (wi_alarm_comes_by(&a->alarm, deadline_ns))
+        return;
+    wi_alarm_stop(&a->alarm);
+    wi_alarm_start(t, &a->alarm, deadline_ns);
+}
+
+static void passed(struct wi_thread *t, struct wi_alarm *alarm, int64_t now_ns)
+{
+    struct wi_fd_alarm *a = (struct wi_fd_alarm *)alarm;
+    struct wi_fd *f = a->f;
+    wi_perturb();
+    wi_lock(&f->lock);
+    int64_t deadline_ns = wi_fd_deadline(f, a->side); /* perhaps of the number's next descriptor */
+    if (deadline_ns > now_ns)
+        arm(t, a, deadline_ns);
+    wi_unlock(&f->lock);
+    if (deadline_ns && deadline_ns <= now_ns)
+        wi_fd_wake_side(t, f, a->side);
+}
+
+static struct wi_fd_alarm *alarm_of(struct wi_fd *f, int fd, enum wi_side side)
+{
+    if (WI_UNLIKELY(!f->alarms)) {
+        unsigned i = (unsigned)fd % WI_FD_CHUNK;
+        f->alarms = ((struct wi_fd_chunk *)(void *)(f - i))->alarms[i];
+        f->alarms[WI_READS] = (struct wi_fd_alarm){.alarm.fn = passed, .f = f, .side = WI_READS};
+        f->alarms[WI_WRITES] = (struct wi_fd_alarm){.alarm.fn = passed, .f = f, .side = WI_WRITES};
+    }
+    return &f->alarms[side];
+}
+
+/* The lock is held. */
+static void forget(struct wi_fd *f, enum wi_side side)
+{
+    keep(f, side, 0);
+    if (f->alarms)
+        wi_alarm_stop(&f->alarms[side].alarm);
+}
+
+void wi_fd_forget_deadlines(struct wi_fd *f)
+{
+    forget(f, WI_READS);
+    forget(f, WI_WRITES);
+}
+
+static void set(struct wi_thread *t, struct wi_fd *f, int fd, enum wi_side side, int64_t deadline_ns, bool is_past)
+{
+    wi_lock(&f->lock);
+    if (deadline_ns == INT64_MAX) {
+        forget(f, side);
+    } else {
+        keep(f, side, deadline_ns > 0 ? deadline_ns : 1);
+        if (!is_past)
+            arm(t, alarm_of(f, fd, side), deadline_ns);
+    }
+    wi_unlock(&f->lock);
+    if (is_past)
+        wi_fd_wake_side(t, f, side);
+}
+
+int weft_fd_set_deadline(int fd, int events, int64_t deadline_ns)
+{
+    int error;
+    struct wi_fd *f = wi_fd_begin(fd, &error);
+    if (!f)
+        return error;
+    if (wi_fd_kind(f, fd) == WI_FD_UNKNOWN) { /* else the next descriptor with the number would have it */
+        wi_fd_end(f, fd);
+        return -EBADF;
+    }
+    struct wi_thread *t = wi_enter();
+    if (!t) {
+        wi_fd_end(f, fd);
+        return -EDEADLK;
+    }
+    bool is_past = deadline_ns <= wi_os_now_ns();
+    if (events & POLLIN)
+        set(t, f, fd, WI_READS, deadline_ns, is_past);
+    if (events & POLLOUT)
+        set(t, f, fd, WI_WRITES, deadline_ns, is_past);
+    wi_leave(t);
+    wi_fd_end(f, fd);
+    return 0;
+}
