@@ -1,10 +1,13 @@
 /* fd_deadline.c — until when a descriptor may be read and written.
 
-   A side's deadline has an alarm, not a timer for each wait, which so costs no more than without one. When it passes there is
-   an edge, after which waiters look at the deadline again (fd_wait.c). Invariant: while there is a deadline, it is past and
-   an edge has come since, or the alarm is pending for then or sooner, or its call is about to come and will look at the
-   deadline under the lock. A deadline that is put off leaves the alarm where it is; when it comes too early it is started
-   again. So a server that grants a minute more for each request touches timers once a minute. */
+   A side's deadline has one alarm, so that a wait needs no timer. When it passes there is an edge, after which waiters look
+   at the deadline again (fd_wait.c). A deadline that is put off leaves the alarm where it is; when that comes too early it is
+   started again. So a server that grants each request a minute touches timers once a minute.
+
+   Invariant: while there is a deadline, it is past and an edge has come since; or the alarm is pending for then or sooner; or
+   its call is about to come, and will look at the deadline under the lock. What would break it: a call that was about to
+   come when the deadline was set, and that looked before. It cannot have: it looks under the lock, under which the deadline
+   is set and the alarm found not to be pending. tests/model/edge.pml has all of it. */
 #include "io/fd_record.h"
 
 #include "weft/io.h"

@@ -20,7 +20,7 @@ struct wi_fd_closer {
     bool done;
 };
 
-/* What seldom is so for a side, and what of it is in the second line, which need not be looked at otherwise. */
+/* What is seldom so of a side. The first two have the second line looked at. */
 enum wi_fd_rare {
     WI_FD_HAS_DEADLINE = 1,
     WI_FD_HAS_QUEUE = 2,     /* or had, until some of it gave up */

@@ -14,7 +14,8 @@
    -DWITH_CLOSE: a thread reads up to twice while another closes; as soon as close(2) has given the number up, a third gets
    it for its own connection, made by weft or not, reads what its peer sends, and closes that.
    -DWITH_DEADLINE: a thread reads, another sets the deadline twice, sooner, later or to none.
-   -DWITH_CONTEXT: the context in which the first reads ends, and with it its wait, which is a shared one.
+   -DWITH_CONTEXT: the context in which the first reads ends, and with it its wait, which is a shared one. The peer sends
+   once.
    Checked, where nothing moves any more: nobody waits who could go on: there is nothing to read and no end, the descriptor
    is not closing, and the deadline is not past. Nobody who began before a close touches the next descriptor, nor does an
    edge of before; a close returns when the descriptor is closed; nobody who is gone has a place among the waiters.
@@ -628,7 +629,7 @@ end:
     :: room = 1; NOTIFY
     :: true
     fi;
-#else
+#elif !defined(WITH_CONTEXT)
     if
     :: data++; NOTIFY
     :: true
