@@ -32,11 +32,12 @@ bench: setup
 	@$(MAKE) --no-print-directory build
 	@bench/run $(BUILD)
 
-# Against Go, Tokio and others, those that are installed; writes docs/performance.md. make compare ONLY=skynet,mutex ROUNDS=3
+# Against Go, Tokio and others, those that are installed; writes docs/performance.md. make compare ONLY=skynet,mutex ROUNDS=3;
+# make compare ADD=1 adds to the rounds of earlier runs
 compare: setup
 	@$(MAKE) --no-print-directory build
 	@command -v python3 >/dev/null || { echo 'compare: needs Python: apt-get install python3' >&2; exit 1; }
-	@bench/compare/run $(BUILD) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+	@bench/compare/run $(BUILD) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(ADD),--add)
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

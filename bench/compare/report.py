@@ -40,7 +40,7 @@ class Cell:
             weft = Cell(entry, name, threads, "weft").median
             if weft and self.median:
                 self.times = weft / self.median if self.number.more else self.median / weft
-        limit = limit_of(self.number, entry["physical"])
+        limit = limit_of(self.number, {name: median(list_) for name, list_ in entry["physical"].items()})
         self.of_limit = self.median / limit if limit and self.values else None
 
     def spread(self):
