@@ -11,7 +11,6 @@
 #include "io/fd_record.h"
 
 #include "weft/io.h"
-#include "weft/time.h"
 
 static void keep(struct wi_fd *f, enum wi_side side, int64_t deadline_ns)
 {
@@ -53,30 +52,30 @@ static struct wi_fd_alarm *alarm_of(struct wi_fd *f, int fd, enum wi_side side)
     return &f->alarms[side];
 }
 
-/* The lock is held. */
-static void forget(struct wi_fd *f, enum wi_side side)
+/* An alarm that is pending for nothing would hide a deadlock. The lock is held. */
+static void disarm(struct wi_fd *f, enum wi_side side)
 {
-    keep(f, side, 0);
     if (f->alarms)
         wi_alarm_stop(&f->alarms[side].alarm);
 }
 
 void wi_fd_forget_deadlines(struct wi_fd *f)
 {
-    forget(f, WI_READS);
-    forget(f, WI_WRITES);
+    for (int side = 0; side < 2; side++) {
+        keep(f, (enum wi_side)side, 0);
+        disarm(f, (enum wi_side)side);
+    }
 }
 
 static void set(struct wi_thread *t, struct wi_fd *f, int fd, enum wi_side side, int64_t deadline_ns, bool is_past)
 {
+    bool none = deadline_ns == INT64_MAX;
     wi_lock(&f->lock);
-    if (deadline_ns == INT64_MAX) {
-        forget(f, side);
-    } else {
-        keep(f, side, deadline_ns > 0 ? deadline_ns : 1);
-        if (!is_past)
-            arm(t, alarm_of(f, fd, side), deadline_ns);
-    }
+    keep(f, side, none ? 0 : deadline_ns > 0 ? deadline_ns : 1);
+    if (none || is_past)
+        disarm(f, side);
+    else
+        arm(t, alarm_of(f, fd, side), deadline_ns);
     wi_unlock(&f->lock);
     if (is_past)
         wi_fd_wake_side(t, f, side);

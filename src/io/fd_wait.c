@@ -38,13 +38,17 @@ struct ended {
     struct wi_queued *list;
 };
 
-/* The lone waiter's wait is a shared one: it may have ended already. */
-static void claim_lone(struct wi_fd *f, enum wi_side side, struct ended *ended)
+/* Claims the waits that others may have ended already: of a lone waiter in a context, of the queue. */
+static __attribute__((noinline)) void claim_rare(struct wi_fd *f, enum wi_side side, unsigned rare, struct ended *ended)
 {
-    wi_fd_note_rare(f, side, WI_FD_LONE_IS_SHARED, false);
-    ended->lone_is_shared = true;
-    if (!wi_wait_claim_present(ended->lone))
-        ended->lone = NULL;
+    if (rare & WI_FD_LONE_IS_SHARED) {
+        ended->lone_is_shared = true;
+        if (!wi_wait_claim_present(ended->lone))
+            ended->lone = NULL;
+    }
+    if (rare & WI_FD_HAS_QUEUE)
+        ended->list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
+    wi_store_relaxed(&f->rare[side], (uint8_t)(rare & WI_FD_HAS_DEADLINE));
 }
 
 /* Counts an edge, and takes the waiters off. The lock is held. */
@@ -54,12 +58,9 @@ static inline struct ended edge(struct wi_fd *f, enum wi_side side)
     wi_store_release(&f->events[side], wi_load_relaxed(&f->events[side]) + 1); /* pairs with the acquire in do_until */
     if (ended.lone)
         wi_store_relaxed(&f->lone[side], NULL);
-    if (wi_load_relaxed(&f->rare[side]) & WI_FD_LONE_IS_SHARED)
-        claim_lone(f, side, &ended);
-    if (WI_UNLIKELY(wi_load_relaxed(&f->rare[side]) & WI_FD_HAS_QUEUE)) {
-        ended.list = wi_queue_claim(&f->waiters[side], UINT32_MAX);
-        wi_fd_note_rare(f, side, WI_FD_HAS_QUEUE, false);
-    }
+    unsigned rare = wi_load_relaxed(&f->rare[side]);
+    if (rare & (WI_FD_LONE_IS_SHARED | WI_FD_HAS_QUEUE))
+        claim_rare(f, side, rare, &ended);
     return ended;
 }
 
@@ -350,17 +351,11 @@ int wi_fd_wait_until(int fd, int events, int64_t until_ns)
             continue;
         if (result > 0 && (result & POLLNVAL))
             result = -EBADF;
+        if (result == 0)
+            result = is_past(wi_fd_deadline(f, side)) ? -ETIMEDOUT : is_past(until_ns) ? -ETIME : 0;
         if (result != 0) {
             if (!waited)
                 wi_attend();
-            break;
-        }
-        if (is_past(wi_fd_deadline(f, side))) {
-            result = -ETIMEDOUT;
-            break;
-        }
-        if (is_past(until_ns)) {
-            result = -ETIME;
             break;
         }
         if ((result = wait_side(f, fd, side, e, until_ns)) != 0)

@@ -62,7 +62,7 @@ static inline bool wi_wait_claim(struct wi_goroutine *g, uint64_t ticket)
 /* The same for the shared wait that g is in now, whichever: the caller holds a lock that g takes before it leaves it. */
 static inline bool wi_wait_claim_present(struct wi_goroutine *g)
 {
-    uint64_t word = wi_load_acquire(&g->wait);
+    uint64_t word = wi_load_relaxed(&g->wait);
     return (word & WI_WAIT_OPEN) && wi_wait_claim_by(g, word & ~WI_WAIT_PARKED, 0);
 }
 

@@ -191,7 +191,7 @@ bool wi_alarm_stop(struct wi_alarm *alarm)
 
 bool wi_alarm_comes_by(const struct wi_alarm *alarm, int64_t deadline_ns)
 {
-    return wi_load_relaxed(&alarm->owner) && alarm->timer.deadline_ns <= deadline_ns;
+    return wi_load_relaxed(&alarm->owner) && alarm->timer.deadline_ns <= deadline_ns; /* which only the starter sets */
 }
 
 /* ---- what is due ---- */

@@ -508,9 +508,8 @@ proctype mover(byte me)
        lock(me, LOCK);
        store(me, DEADLINE, d);
        if
-       :: d == 0 -> alarm_at = 0
+       :: d == 0 || past -> alarm_at = 0
        :: d && !past -> arm(d)
-       :: d && past
        fi;
        unlock(me, LOCK);
 #ifndef BUG_QUIET_DEADLINE

@@ -69,6 +69,9 @@ TEST_GO(a_deadline_that_is_over_leaves_no_timer)
     CHECK_EQ(weft_fd_set_deadline(fds[0], POLLOUT, INT64_MAX), 0);
     CHECK_EQ(wi_timers_next_ns(), INT64_MAX);
     CHECK_EQ(weft_fd_set_deadline(fds[0], POLLIN, weft_now() + WEFT_MINUTE), 0);
+    CHECK_EQ(weft_fd_set_deadline(fds[0], POLLIN, weft_now()), 0);
+    CHECK_EQ(wi_timers_next_ns(), INT64_MAX);
+    CHECK_EQ(weft_fd_set_deadline(fds[0], POLLIN, weft_now() + WEFT_MINUTE), 0);
     CHECK_EQ(weft_close_fd(fds[0]), 0);
     CHECK_EQ(wi_timers_next_ns(), INT64_MAX);
     CHECK_EQ(weft_close_fd(fds[1]), 0);
