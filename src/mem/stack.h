@@ -35,7 +35,7 @@ bool wi_stack_give(struct wi_stack *list);
 /* Gives the pages of stacks that have stayed unused since the last call to the kernel, beyond what is worth keeping; for
    some 500 us. Returns when it is to be called again; INT64_MAX: when wi_stack_give says so. One caller at a time. */
 int64_t wi_stack_trim(int64_t now_ns);
-#define WI_STACK_TRIM_NS INT64_C(100000000) /* how long stacks stay unused before that */
+#define WI_STACK_TRIM_NS INT64_C(1000000000) /* how long stacks stay unused before that */
 /* The top of the usable part: where a new frame starts; 64-byte aligned. */
 static inline char *wi_stack_top(const struct wi_stack *stack)
 {

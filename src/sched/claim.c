@@ -182,7 +182,7 @@ static void attend(struct wi_thread *t, struct wi_worker *w)
 {
     uint32_t bits = wi_and_relaxed(&w->attention, (uint32_t)ATTEND_LATER);
     if (bits & WI_ATTEND_SHARE)
-        wi_runq_share(&w->runq);
+        wi_share(w);
     if (bits & WI_ATTEND_TIMER)
         wi_hooks.timers_run(t, w, wi_os_now_ns());
     bool others_wait = wi_runq_length(&w->runq) != 0 || wi_load_relaxed(&wi_inject.count) != 0;

@@ -12,8 +12,9 @@
    spinning thread that finds work wakes the next idle one *without looking whether there is more*: what was pushed while
    it span was left to it, and need not be visible to it yet. While a worker is idle one idle thread, the sitter, sleeps in
    the poller instead of on its futex; while there is none, workers look at the poller when they have nothing else and every
-   WI_POLL_NS, and the monitor when they do not. One exception is deliberate: a goroutine in `next` will most likely be run
-   by the pusher itself within nanoseconds (see wi_alert_slow), and if not, the monitor finds it. */
+   WI_POLL_NS, and the monitor when they do not. Two exceptions are deliberate: a goroutine in `next` will most likely be run
+   by the pusher itself within nanoseconds (see wi_alert_slow), and what a dense row of timers lets run is not worth a core
+   (wi_ready_list_here). If it is not run soon, the monitor finds it. */
 #include "base/perturb.h"
 #include "sched/enter.h"
 #include "sched/hooks.h"
@@ -66,7 +67,7 @@ void wi_guard_timers(void)
     int64_t next_ns = wi_timers_next_ns();
     if (next_ns == INT64_MAX)
         return;
-    if (wi_load_relaxed(&wi_sched.dense))
+    if (wi_timers_come() >= WI_TIMERS_OFTEN)
         next_ns += WI_BUSY_SLACK_NS;
     wi_os_barrier_light(); /* pairs with the heavy barrier of a monitor or sentinel that is about to sleep */
     if (next_ns < wi_load_relaxed(&wi_sched.sentinel_ns) && next_ns < wi_load_relaxed(&wi_sched.armed_ns))
@@ -153,9 +154,10 @@ struct look {
    queue. */
 static bool look_at(struct wi_thread *t, struct wi_worker *victim, struct look *look, int64_t now_ns)
 {
-    if (wi_load_relaxed(&victim->timer_next_ns) <= now_ns && run_timers(t, victim))
-        return true;
     uint64_t claim = wi_load_acquire(&victim->claim);
+    int64_t patience_ns = WI_CLAIM_IS_OWNED(claim) ? wi_timers_patience_ns() : 0;
+    if (wi_load_relaxed(&victim->timer_next_ns) <= now_ns - patience_ns && run_timers(t, victim))
+        return true;
     if (wi_runq_length(&victim->runq) == 0 || !WI_CLAIM_IS_OWNED(claim)) {
         if (look->victim == victim)
             look->victim = NULL;
@@ -250,7 +252,7 @@ static struct wi_goroutine *look_locally(struct wi_thread *t, struct wi_worker *
 {
     uint32_t attention = wi_load_relaxed(&w->attention) ? wi_swap_acquire(&w->attention, 0) : 0;
     if (attention & WI_ATTEND_SHARE)
-        wi_runq_share(&w->runq);
+        wi_share(w);
     if (attention & WI_ATTEND_STACKS)
         wi_worker_drain(w);
     if ((attention & WI_ATTEND_LEND) && wi_home_lend(t))
@@ -305,15 +307,20 @@ struct wi_goroutine *wi_find_work(struct wi_thread *t)
 
 /* ---- idling ---- */
 
+/* A worker whose thread has been asked to share, and has not yet, is no reason to go on: it will before it runs anything
+   else, and then sees who is idle (wi_share). To ask again and again while it is inside weft for long, sorting timers or in a
+   system call, would only disturb it. */
 bool wi_work_visible(void)
 {
     if (wi_load_acquire(&wi_inject.count) || wi_load_acquire(&wi_blockers.count))
         return true;
     for (unsigned i = 0; i < wi_sched.procs; i++) {
         struct wi_worker *w = &wi_sched.workers[i];
-        if (wi_ring_length(&w->runq.woken) + wi_ring_length(&w->runq.fresh) > 0)
+        bool owned = WI_CLAIM_IS_OWNED(wi_load_relaxed(&w->claim));
+        bool asked = owned && (wi_load_relaxed(&w->attention) & WI_ATTEND_SHARE);
+        if (wi_ring_length(&w->runq.woken) + wi_ring_length(&w->runq.fresh) > 0 && !asked)
             return true;
-        if (wi_load_relaxed(&w->runq.next) && !WI_CLAIM_IS_OWNED(wi_load_relaxed(&w->claim)))
+        if (wi_load_relaxed(&w->runq.next) && !owned)
             return true;
     }
     return false;
@@ -583,6 +590,14 @@ static void note_push(struct wi_worker *w)
     if (tick != w->pushed_tick && lazy < WI_LAZY_SURE) /* the last time it left the CPU */
         wi_store_relaxed(&w->lazy, lazy + 1);
     w->pushed_tick = tick;
+}
+
+/* The request is taken back before the look at alert, which has a fence in between (wi_inject_push): who still saw it in its
+   last look is seen idle. */
+void wi_share(struct wi_worker *w)
+{
+    if (wi_runq_share(&w->runq))
+        wi_alert(NULL); /* not lazily: what w keeps it will run itself */
 }
 
 void wi_alert_slow(struct wi_worker *w, uint32_t alert)

@@ -71,19 +71,29 @@ void wi_monitor_request(uint32_t requests)
     wi_monitor_wake();
 }
 
+/* Publishes when the monitor will look again: at deadline_ns, or at a timer that nobody else watches. */
+static int64_t arm(int64_t deadline_ns, int64_t looked_ns)
+{
+    wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
+    wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
+    int64_t timer_ns = wi_timers_next_ns();
+    if (timer_ns <= looked_ns || timer_ns >= deadline_ns || timer_ns >= wi_load_relaxed(&wi_sched.sentinel_ns))
+        return deadline_ns;
+    wi_store_relaxed(&wi_sched.armed_ns, timer_ns); /* earlier than before: who has seen that wakes us in vain */
+    return timer_ns;
+}
+
 /* looked_ns: when the monitor last looked; what was due then has been seen to. */
 static void monitor_sleep(int64_t deadline_ns, int64_t looked_ns)
 {
     int64_t trim_ns = wi_load_relaxed(&monitor.trim_ns);
     deadline_ns = deadline_ns < trim_ns ? deadline_ns : trim_ns;
-    wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
-    wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
-    int64_t timer_ns = wi_timers_next_ns();
-    if (wi_count_timers(looked_ns) && timer_ns < looked_ns + WI_BUSY_SLACK_NS)
-        timer_ns = looked_ns + WI_BUSY_SLACK_NS;
-    if (timer_ns > looked_ns && timer_ns < deadline_ns && timer_ns < wi_load_relaxed(&wi_sched.sentinel_ns)) {
-        deadline_ns = timer_ns;
-        wi_store_relaxed(&wi_sched.armed_ns, deadline_ns); /* earlier than before: who has seen that wakes us in vain */
+    if (wi_count_timers(looked_ns) >= WI_TIMERS_OFTEN) { /* they can wait for that long: no barrier, and no look */
+        int64_t most_ns = looked_ns + WI_BUSY_SLACK_NS;
+        deadline_ns = deadline_ns < most_ns ? deadline_ns : most_ns;
+        wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
+    } else {
+        deadline_ns = arm(deadline_ns, looked_ns);
     }
     uint32_t wake = WI_WAKE_NONE;
     if (wi_cas_acquire(&monitor.wake, &wake, WI_WAKE_ASLEEP)) /* pairs with wi_monitor_wake */
@@ -201,7 +211,7 @@ static enum verdict judge(struct wi_worker *w, struct watch *watch, struct wi_th
 static enum verdict look_at(struct wi_worker *w, struct watch *watch, int64_t now_ns, const struct waiting *waiting)
 {
     uint64_t claim = wi_load_acquire(&w->claim);
-    bool timer_due = wi_load_relaxed(&w->timer_next_ns) <= now_ns;
+    bool timer_due = wi_load_relaxed(&w->timer_next_ns) <= now_ns - wi_timers_patience_ns();
     bool idle_worker = (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) != 0;
     uint32_t queued = wi_runq_length(&w->runq);
     bool waits = waiting->outside || timer_due || queued || ((waiting->unpolled || waiting->homesick) && !idle_worker);
@@ -388,12 +398,13 @@ static void *monitor_main(void *unused)
         monitor.calm_looks++;
         enum verdict verdict = look_around(now_ns);
         quiet_looks = verdict == NOTHING_WAITS ? quiet_looks + 1 : 0;
-        if (verdict == NOTHING_WAITS && all_idle() && now_ns - wi_load_relaxed(&wi_sched.came_ns) < RECENT_NS) {
-            monitor_sleep(now_ns + IDLE_LOOK_NS,
-                          now_ns); /* the next request would wake us again, which costs more than this */
+        bool idle = verdict == NOTHING_WAITS && all_idle();
+        bool recent = now_ns - wi_load_relaxed(&wi_sched.came_ns) < RECENT_NS || wi_timers_come() >= WI_TIMERS_OFTEN;
+        if (idle && recent) { /* the next request or timer would wake us again, which costs more than this */
+            monitor_sleep(now_ns + IDLE_LOOK_NS, now_ns);
             continue;
         }
-        if ((verdict == NOTHING_WAITS && all_idle()) || quiet_looks > QUIET_LOOKS) {
+        if (idle || quiet_looks > QUIET_LOOKS) {
             sleep_for_good(now_ns);
             continue;
         }

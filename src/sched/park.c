@@ -267,9 +267,8 @@ __attribute__((noinline)) int wi_alert_slow_and_leave(struct wi_thread *t, int r
     return result;
 }
 
-void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
+static void queue_list(struct wi_worker *w, struct wi_goroutine *list)
 {
-    struct wi_worker *w = t ? wi_load_relaxed(&t->worker) : NULL;
     for (struct wi_goroutine *g = list, *next; g; g = next) {
         next = g->next;
         if (g->flags & ON_THREAD) {
@@ -282,7 +281,23 @@ void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
         else
             wi_inject_push(&wi_inject, g);
     }
+}
+
+void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
+{
+    struct wi_worker *w = t ? wi_load_relaxed(&t->worker) : NULL;
+    queue_list(w, list);
     wi_alert(w);
+}
+
+void wi_ready_list_here(struct wi_thread *t, struct wi_goroutine *list)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    queue_list(w, list);
+    if (!w)
+        wi_alert(NULL);
+    else if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
+        wi_monitor_wake();
 }
 
 static inline __attribute__((always_inline)) void yield(struct wi_thread *t)

@@ -4,32 +4,38 @@
    thread that sleeps to a time has itself woken earlier by most of what that took lately, and spends what is left of the
    time awake. That is at most a sixteenth of the time that it sleeps; as a rule it is a few microseconds.
 
-   Where timers come in a dense row, to wake for each costs more than what they let run: then whoever sleeps to a timer
-   sleeps at least WI_SLACK_NS, and sees to all that have come by then. */
+   To see to a timer when nobody else is up costs much more than what it lets run: a sleep, two barriers in all threads, and
+   waking the monitor for as long as goroutines run that may compute. So the more timers come, the fewer are seen to alone.
+   From OFTEN a millisecond on the monitor stays awake, and looks each millisecond instead of whenever one is due. From DENSE
+   on, a worker's timers are looked at WI_SLACK_NS apart (timer/timeout.c), an idle thread sleeps as long at least, and
+   whoever finds some due runs them itself, unless they are so late that it cannot keep up. */
 #include "sched/enter.h"
 #include "sched/hooks.h"
 
 #define LATENCY_MOST_NS INT64_C(100000) /* more says that the processor was busy with something else */
-#define DENSE 10                        /* timers that come in WI_SLACK_NS */
+#define COUNT_NS INT64_C(1000000)
+#define OFTEN 2  /* timers that come in COUNT_NS: a program's tickers alone are fewer */
+#define DENSE 20 /* to sleep to each takes a core a third of its time */
 
-/* ---- timers in a dense row ---- */
+/* ---- how often timers come ---- */
 
-/* [atomic] how many timers had come when that was last counted, and when it was. */
+/* [atomic] how many had come when that was last counted, and when it was. */
 static _Atomic int64_t counted, counted_ns;
 
 /* Two who count at once may both be wrong, until the next time. */
-bool wi_count_timers(int64_t now_ns)
+enum wi_timers_come wi_count_timers(int64_t now_ns)
 {
     int64_t span_ns = now_ns - wi_load_relaxed(&counted_ns), came = 0;
-    if (span_ns < WI_SLACK_NS)
-        return wi_load_relaxed(&wi_sched.dense);
+    if (span_ns < COUNT_NS)
+        return wi_timers_come();
     for (unsigned i = 0; i < wi_sched.procs; i++)
         came += wi_load_relaxed(&wi_sched.workers[i].timers_came);
-    bool dense = (came - wi_load_relaxed(&counted)) * WI_SLACK_NS > DENSE * span_ns;
+    int64_t lately = (came - wi_load_relaxed(&counted)) * COUNT_NS / span_ns;
+    enum wi_timers_come come = lately >= DENSE ? WI_TIMERS_DENSE : lately >= OFTEN ? WI_TIMERS_OFTEN : WI_TIMERS_SELDOM;
     wi_store_relaxed(&counted, came);
     wi_store_relaxed(&counted_ns, now_ns);
-    wi_store_relaxed(&wi_sched.dense, dense);
-    return dense;
+    wi_store_relaxed(&wi_sched.timers_come, come);
+    return come;
 }
 
 /* ---- the sleep ---- */
@@ -76,7 +82,7 @@ static bool wait_awake(struct wi_thread *t, int64_t deadline_ns, bool sits, stru
 static bool sleep_precisely(struct wi_thread *t, int64_t deadline_ns, bool sits, struct wi_goroutine **ready)
 {
     int64_t now_ns = wi_os_now_ns();
-    if (deadline_ns - now_ns < WI_SLACK_NS && wi_count_timers(now_ns))
+    if (deadline_ns - now_ns < WI_SLACK_NS && wi_count_timers(now_ns) == WI_TIMERS_DENSE)
         return sleep_to(t, now_ns + WI_SLACK_NS, sits, ready);
     int64_t latency = wi_load_relaxed(&latency_ns), most = (deadline_ns - now_ns) / 16;
     if (most <= 0)

@@ -24,7 +24,7 @@
 struct wi_sched {
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t alert; /* [atomic] */
     _Atomic int64_t armed_ns;                       /* [atomic] somebody sleeps to this time and will look at the timers */
-    _Atomic bool dense;                             /* [atomic] timers come in a dense row, see rest.c */
+    _Atomic uint32_t timers_come;                   /* [atomic] enum wi_timers_come */
     _Atomic int64_t sentinel_ns;                    /* [stores: lock] the earliest time an idle thread sleeps to */
     _Atomic bool polls;                             /* [stores: the poller, once] there is something to poll */
     _Atomic(struct wi_thread *) sitter;             /* [atomic] the idle thread that sleeps in the poller */
@@ -82,6 +82,8 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
 int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
+/* The same for those that t is about to run itself: wakes no idle worker. The monitor does when t does not come to it. */
+void wi_ready_list_here(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */
 void wi_yield(struct wi_thread *t);
 /* Ends the current goroutine from wherever it is in its function; outside weft, and nothing is left to undo. */
@@ -120,6 +122,8 @@ void wi_alert_slow(struct wi_worker *w, uint32_t alert);
 struct wi_worker *wi_pop_idle_worker(void);
 /* Wakes one idle worker, unless one spins already. */
 void wi_wake_one(void);
+/* By w's owner, when WI_ATTEND_SHARE asks for it: gives half of its queue to everybody, and wakes somebody for it. */
+void wi_share(struct wi_worker *w);
 /* After work was queued: the light side of going idle. */
 static inline void wi_alert(struct wi_worker *w)
 {
@@ -156,12 +160,25 @@ void wi_unlist(struct wi_thread *t);
 int64_t wi_timers_next_ns(void);
 
 /* ---- rest.c ---- */
-/* Where timers come in a dense row: how long an idle thread sleeps at least, and how late the monitor sees to those that come
-   while all threads are busy. */
-#define WI_SLACK_NS INT64_C(200000)
+/* How many timers came lately, on all workers, and what follows from it; see rest.c. */
+enum wi_timers_come {
+    WI_TIMERS_SELDOM, /* each is seen to as soon as it is due */
+    WI_TIMERS_OFTEN, /* those that are due while all threads are busy are left to the monitor's looks, WI_BUSY_SLACK_NS apart */
+    WI_TIMERS_DENSE, /* besides, a worker's timers are looked at WI_SLACK_NS apart */
+};
+#define WI_SLACK_NS INT64_C(300000)
 #define WI_BUSY_SLACK_NS INT64_C(1000000)
-/* Whether they do, counted anew if that is due: by who is about to sleep to a timer. */
-bool wi_count_timers(int64_t now_ns);
+static inline enum wi_timers_come wi_timers_come(void)
+{
+    return (enum wi_timers_come)wi_load_relaxed(&wi_sched.timers_come);
+}
+/* The same, counted anew if that is due: by who runs timers, and who is about to sleep to one. */
+enum wi_timers_come wi_count_timers(int64_t now_ns);
+/* How long others leave timers that are due to the thread that owns their worker. */
+static inline int64_t wi_timers_patience_ns(void)
+{
+    return wi_timers_come() == WI_TIMERS_DENSE ? WI_SLACK_NS : 0;
+}
 /* Sleeps until t is given a worker, which is true, or to the time, or for less. What the poller brought comes in *ready,
    which is NULL before. */
 bool wi_rest(struct wi_thread *t, int64_t deadline_ns, struct wi_goroutine **ready);

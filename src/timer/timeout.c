@@ -16,15 +16,26 @@
 #include <string.h>
 #include <time.h>
 
-#define BATCH 64
+#define BATCH 64                       /* taken off under one lock, whose goroutines' stacks are fetched at the same time */
+#define LATE_MOST_NS (3 * WI_SLACK_NS) /* in a dense row: with more a worker needs help */
+#define SLEEPERS 256U                  /* records of sleepers that a worker's timers keep ... */
+#define SLEEPERS_BATCH 64U             /* ... and how many they get from the slab, and give back, at a time */
 
 struct wi_timers {
     struct wi_lock lock;
     struct wi_wheel wheel;    /* [lock] */
     struct wi_worker *worker; /* [const] */
     bool frozen;              /* [lock] nothing is taken off */
+    int64_t rest_ns;          /* [lock] until then they rest: see publish_next */
     _Atomic unsigned calling; /* [atomic] alarms that were taken off and whose functions have not returned */
+    uint32_t n_sleepers;      /* [lock] */
+    void *sleepers[SLEEPERS]; /* [lock] free records; the last is the next to be used */
 };
+
+/* The timers of goroutines that sleep. On their stacks, a page each that nobody else has touched for long, every touch by the
+   wheel would be a miss of the TLB too: with 100,000 sleepers a quarter of what a sleep costs. */
+static struct wi_slab sleepers = {.name = "sleepers", .record_size = sizeof(struct wi_timeout), .chunk_records = 32768};
+_Static_assert(sizeof(struct wi_timeout) == WI_CACHE_LINE, "a sleeper is a cache line");
 
 static struct wi_timers *timers; /* [const while the runtime runs] one a worker */
 static size_t timers_size;
@@ -40,16 +51,19 @@ int wi_timers_start(void)
     return 0;
 }
 
+/* Where timers come in a dense row, those that are due wait until rest_ns for more: to see to each alone costs the clock, the
+   lock and a look at the wheel, or even a sleep. */
 static void publish_next(struct wi_timers *set)
 {
-    wi_store_relaxed(&set->worker->timer_next_ns, set->frozen ? INT64_MAX : wi_wheel_next_ns(&set->wheel));
+    int64_t next_ns = set->frozen ? INT64_MAX : wi_wheel_next_ns(&set->wheel);
+    wi_store_relaxed(&set->worker->timer_next_ns, next_ns > set->rest_ns ? next_ns : set->rest_ns);
 }
 
 /* Alarms of the program may outlast the runtime: from now on they never come. */
 static void drop_alarms(struct wi_timers *set)
 {
     for (struct wi_timer *timer; (timer = wi_wheel_take_any(&set->wheel));) {
-        WI_CHECK(timer->is_alarm); /* no goroutine is left that waits */
+        WI_CHECK(timer->kind == WI_TIMER_ALARM); /* no goroutine is left that waits */
         struct wi_alarm *alarm = (struct wi_alarm *)timer;
         wi_store_relaxed(&alarm->owner, NULL);
         alarm->never = true;
@@ -63,6 +77,7 @@ void wi_timers_stop(void)
     if (timers)
         wi_os_unmap(timers, timers_size);
     timers = NULL;
+    wi_slab_destroy(&sleepers);
 }
 
 void wi_timers_freeze(bool freeze)
@@ -85,6 +100,7 @@ void wi_timers_freeze(bool freeze)
 void wi_timers_forget(void)
 {
     timers = NULL;
+    wi_slab_forget(&sleepers);
 }
 
 /* Adds the timer; true when it became the next one of its worker. The lock is held. */
@@ -108,6 +124,25 @@ static bool drop(struct wi_timers *set, struct wi_timer *timer)
     if (timer->deadline_ns <= wi_load_relaxed(&set->worker->timer_next_ns) || set->wheel.count == 0)
         publish_next(set);
     return true;
+}
+
+/* A record for a sleeper; NULL when there is no memory. The lock is held. */
+static struct wi_timeout *take_sleeper(struct wi_timers *set)
+{
+    if (WI_UNLIKELY(set->n_sleepers == 0))
+        set->n_sleepers = wi_slab_take(&sleepers, SLEEPERS_BATCH, set->sleepers);
+    return WI_LIKELY(set->n_sleepers > 0) ? set->sleepers[--set->n_sleepers] : NULL;
+}
+
+/* The lock is held. */
+static void give_sleeper(struct wi_timers *set, struct wi_timeout *timeout)
+{
+    if (WI_UNLIKELY(set->n_sleepers == SLEEPERS)) {
+        wi_slab_give(&sleepers, SLEEPERS_BATCH, set->sleepers); /* the oldest */
+        set->n_sleepers -= SLEEPERS_BATCH;
+        memmove(set->sleepers, set->sleepers + SLEEPERS_BATCH, set->n_sleepers * sizeof set->sleepers[0]);
+    }
+    set->sleepers[set->n_sleepers++] = timeout;
 }
 
 static struct wi_timers *lock_timers(struct wi_thread *t)
@@ -163,7 +198,7 @@ void wi_alarm_start(struct wi_thread *t, struct wi_alarm *alarm, int64_t deadlin
     int64_t now_ns = wi_os_now_ns();
     struct wi_timers *set = lock_timers(t);
     memset(&alarm->timer, 0, sizeof alarm->timer);
-    alarm->timer.is_alarm = true;
+    alarm->timer.kind = WI_TIMER_ALARM;
     wi_store_relaxed(&alarm->owner, set);
     bool next = add(set, &alarm->timer, deadline_ns, now_ns);
     wi_unlock(&set->lock); /* from here on the alarm may be gone */
@@ -203,23 +238,26 @@ struct call {
 
 /* What was due, up to BATCH. */
 struct due {
-    struct wi_goroutine *ready;         /* a list: sleepers, whose waits nobody else can end */
+    struct wi_goroutine *asleep[BATCH]; /* their waits nobody else can end */
     struct wi_goroutine *shared[BATCH]; /* claimed waits */
     struct call calls[BATCH];
-    unsigned n_shared, n_calls;
-    bool more; /* there may be more */
+    unsigned n_asleep, n_shared, n_calls;
+    int64_t since_ns; /* the earliest deadline */
+    bool more;        /* there may be more */
 };
 
 /* Takes what is due off the wheel. The lock is held. */
 static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
 {
-    struct wi_goroutine **end = &due->ready;
     struct wi_timer *timer = NULL;
     unsigned n = 0;
-    due->n_shared = due->n_calls = 0;
+    due->n_asleep = due->n_shared = due->n_calls = 0;
+    due->since_ns = now_ns;
     while (n < BATCH && (timer = wi_wheel_expire(&set->wheel, now_ns))) {
         n++;
-        if (timer->is_alarm) {
+        if (timer->deadline_ns < due->since_ns)
+            due->since_ns = timer->deadline_ns;
+        if (timer->kind == WI_TIMER_ALARM) {
             struct wi_alarm *alarm = (struct wi_alarm *)timer;
             due->calls[due->n_calls++] = (struct call){alarm, alarm->fn};
             wi_store_release(&alarm->owner, NULL); /* pairs with wi_alarm_stop, after which it may be started again */
@@ -228,34 +266,59 @@ static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
         struct wi_timeout *timeout = (struct wi_timeout *)timer;
         struct wi_goroutine *g = timeout->g;
         __builtin_prefetch(g, 1);
-        if (timeout->ticket == 0) { /* a sleeper, at rest */
-            *end = g;
-            end = &g->next;
+        if (timeout->ticket == 0) { /* it sleeps, at rest */
+            due->asleep[due->n_asleep++] = g;
+            if (WI_LIKELY(timer->kind == WI_TIMER_SLEEPER))
+                give_sleeper(set, timeout);
         } else if (wi_wait_claim_by(g, timeout->ticket, WI_WAIT_BY_TIME)) {
             due->shared[due->n_shared++] = g;
         }
     }
-    *end = NULL;
     due->more = timer != NULL;
     wi_bump(&set->worker->timers_came, n);
 }
 
-/* Completes the claimed waits: those at rest join the ready ones. All of them queue behind who waits already; were they to
-   run next, as what the running goroutine wakes, goroutines with short timeouts would starve the rest. */
-static void complete_shared(struct due *due)
+/* Who is ready, as a list: completes the claimed waits; those of them that are at rest join the sleepers. All of them queue
+   behind who waits already; were they to run next, as what the running goroutine wakes, goroutines with short timeouts would
+   starve the rest. */
+static struct wi_goroutine *ready_of(const struct due *due)
 {
+    struct wi_goroutine *ready = NULL;
     for (unsigned i = 0; i < due->n_shared; i++) {
         struct wi_goroutine *g = due->shared[i];
         if (!wi_wait_done(g, 1)) /* any ticket but 0: it is a shared wait */
             continue;
-        g->next = due->ready;
-        due->ready = g;
+        g->next = ready;
+        ready = g;
     }
+    for (unsigned i = due->n_asleep; i-- > 0;) {
+        struct wi_goroutine *g = due->asleep[i];
+        wi_prefetch_stack(g);
+        g->next = ready;
+        ready = g;
+    }
+    return ready;
+}
+
+/* What they let run is this thread's, unless it cannot keep up. */
+static void run_ready(struct wi_thread *t, struct wi_goroutine *ready, int64_t late_ns)
+{
+    if (wi_timers_come() == WI_TIMERS_DENSE && late_ns < LATE_MOST_NS)
+        wi_ready_list_here(t, ready);
+    else
+        wi_ready_list(t, ready);
+}
+
+static bool somebody_asks(struct wi_thread *t)
+{
+    struct wi_worker *w = wi_load_relaxed(&t->worker);
+    return w && wi_load_relaxed(&w->attention) != 0;
 }
 
 void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
 {
     struct wi_timers *set = &timers[w->number];
+    bool dense = wi_count_timers(now_ns) == WI_TIMERS_DENSE;
     struct due due;
     do {
         wi_lock(&set->lock);
@@ -264,18 +327,19 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
             return;
         }
         take_due(set, now_ns, &due);
+        set->rest_ns = dense && !due.more ? now_ns + WI_SLACK_NS : 0;
         publish_next(set);
         if (due.n_calls)
             wi_add_relaxed(&set->calling, due.n_calls);
         wi_unlock(&set->lock);
-        complete_shared(&due);
-        if (due.ready)
-            wi_ready_list(t, due.ready);
+        struct wi_goroutine *ready = ready_of(&due);
+        if (ready)
+            run_ready(t, ready, now_ns - due.since_ns);
         for (unsigned i = 0; i < due.n_calls; i++)
             due.calls[i].fn(t, due.calls[i].alarm, now_ns);
         if (due.n_calls)
             wi_sub_acq_rel(&set->calling, due.n_calls); /* pairs with wi_timers_freeze */
-    } while (due.more);
+    } while (due.more && !somebody_asks(t));            /* what is left is due, and seen to at the next look */
 }
 
 int64_t wi_deadline_ns(int64_t ns)
@@ -324,7 +388,7 @@ int wi_sleep_for_ever(struct wi_thread *t, const struct wi_wait_kind *kind)
     return sleep_cancellably(t, wi_waiting(t), kind, INT64_MAX);
 }
 
-int wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
+static int sleep_until(struct wi_thread *t, int64_t deadline_ns, int64_t now_ns)
 {
     struct wi_goroutine *g = wi_waiting(t);
     if (WI_UNLIKELY(wi_cancel_of(g) != NULL))
@@ -335,14 +399,24 @@ int wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
             wi_goroutine_set_state(g, WI_RUNNING);
         return 0;
     }
-    struct wi_timeout timeout = {.g = g};
-    int64_t now_ns = wi_os_now_ns();
+    struct wi_timeout on_stack;
     struct wi_timers *set = lock_timers(t);
-    timeout.owner = set;
-    if (add(set, &timeout.timer, deadline_ns, now_ns)) /* before the unlock: by then we may run elsewhere */
+    struct wi_timeout *timeout = take_sleeper(set); /* given back by who takes it off */
+    uint8_t kind = WI_TIMER_SLEEPER;
+    if (WI_UNLIKELY(!timeout)) {
+        timeout = &on_stack;
+        kind = WI_TIMER_WAIT;
+    }
+    *timeout = (struct wi_timeout){.timer.kind = kind, .owner = set, .g = g};
+    if (add(set, &timeout->timer, deadline_ns, now_ns)) /* before the unlock: by then we may run elsewhere */
         notify(t, set);
     wi_park(t, wi_wait_commit_unlock, &set->lock);
     return 0;
+}
+
+int wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
+{
+    return sleep_until(t, deadline_ns, wi_os_now_ns());
 }
 
 int weft_sleep(int64_t ns)
@@ -352,7 +426,8 @@ int weft_sleep(int64_t ns)
     struct wi_thread *t = wi_enter_blocking();
     if (!t)
         return -EDEADLK;
-    int result = wi_sleep_until(t, wi_deadline_ns(ns));
+    int64_t now_ns = wi_os_now_ns();
+    int result = sleep_until(t, wi_os_after_ns(now_ns, ns), now_ns);
     wi_leave(wi_self());
     return result;
 }

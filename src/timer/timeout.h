@@ -7,6 +7,13 @@
 
 struct wi_timers;
 
+/* What a timer is the first member of: wi_timer.kind. */
+enum {
+    WI_TIMER_WAIT,    /* a wi_timeout on its waiter's stack */
+    WI_TIMER_SLEEPER, /* one that is a record of its own */
+    WI_TIMER_ALARM,
+};
+
 /* A timer that calls a function inside weft. Its memory is the starter's, and must last until the alarm was stopped with
    true or its function was called. Zeroed, it is idle. Starts and stops of one alarm come one at a time, by a lock of the
    starter's. */
@@ -22,12 +29,12 @@ struct wi_alarm {
     bool never;                        /* [starter; the end of the runtime] pending, but it will not come */
 };
 
-/* On the waiter's stack. */
+/* On the waiter's stack; of one that only sleeps, a record of its own. */
 struct wi_timeout {
     struct wi_timer timer;   /* [owner's lock]; first */
     struct wi_timers *owner; /* [const while started] */
     struct wi_goroutine *g;  /* [const while started] */
-    uint64_t ticket;         /* [const while started] of the wait that it ends */
+    uint64_t ticket;         /* [const while started] of the wait that it ends; 0: a sleep */
 };
 
 /* Ends the wait `ticket` of g at deadline_ns unless somebody else does. g is a goroutine, not a thread. */

@@ -21,13 +21,13 @@ struct wi_timer {
         const void *ahead;      /* wheel: what to fetch when this one is sorted, see wheel.c; it may be gone */
     };
     uint8_t where; /* 0 idle, 1 wheel, 2 heap */
-    bool is_alarm; /* the starter's, see timeout.h; the wheel does not look */
+    uint8_t kind;  /* the starter's, see timeout.h; the wheel does not look */
     uint8_t level; /* wheel: to keep the occupancy bitmap */
     uint16_t slot; /* wheel: of all levels, likewise */
 };
 
 #define WI_WHEEL_LEVELS 6
-#define WI_WHEEL_AHEAD 4
+#define WI_WHEEL_AHEAD 8
 #define WI_WHEEL_WORDS (64 + 5) /* of 64 slots: level 1 has 64 of them, the others one each */
 struct wi_wheel {
     uint64_t now_tick;                 /* slots up to here have been moved to the heap */

@@ -216,4 +216,43 @@ TEST(TimersThatAreAlwaysDueStarveNobody)
     weft_chan_free(back);
 }
 
+/* ---- a dense row beside those who compute ---- */
+
+static void sleep_and_count(_Atomic long *count, atomic_bool *stop)
+{
+    while (!atomic_load(stop)) {
+        CHECK_EQ(weft_sleep(WEFT_MS), 0);
+        atomic_fetch_add(count, 1);
+    }
+}
+
+/* Never enters weft. */
+static void compute_until_more(_Atomic long *count)
+{
+    int64_t start_ns = clock_ns();
+    long before = atomic_load(count);
+    while (atomic_load(count) < before + 100)
+        CHECK(clock_ns() - start_ns < 20 * WEFT_SECOND);
+}
+
+/* The monitor leaves dense timers alone for a while, and so does whoever is out of work; but not for ever when the threads
+   that should see to them compute. */
+TEST(DenseRowGoesOnBesideComputing)
+{
+    _Atomic long count = 0;
+    atomic_bool stop = false;
+    weft_waitgroup sleepers = {0};
+    for (int i = 0; i < 200; i++)
+        weft_wg_go(&sleepers, sleep_and_count, &count, &stop);
+    for (int round = 0; round < test_shorten(3, 20); round++) {
+        weft_waitgroup hogs = {0};
+        weft_sleep(5 * WEFT_MS);
+        for (int i = 0; i < weft_procs() + 1; i++)
+            weft_wg_go(&hogs, compute_until_more, &count);
+        weft_wg_wait(&hogs);
+    }
+    atomic_store(&stop, true);
+    weft_wg_wait(&sleepers);
+}
+
 TEST_MAIN()

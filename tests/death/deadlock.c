@@ -166,6 +166,28 @@ TEST(DeadlockAfterWork)
     expect_deadlock(run_app_works_then_hangs);
 }
 
+/* While timers come often the monitor stays awake, and must notice when they no longer do. */
+static void sleep_often(void)
+{
+    for (int i = 0; i < 30; i++)
+        weft_sleep(WEFT_MS);
+}
+
+static void main_receives_after_many_timers(void)
+{
+    weft_waitgroup wg = {0};
+    make_channel();
+    for (int i = 0; i < 50; i++)
+        weft_wg_go(&wg, sleep_often);
+    weft_wg_wait(&wg);
+    weft_recv(channel, NULL);
+}
+
+TEST(DeadlockAfterManyTimers)
+{
+    expect_deadlock(main_receives_after_many_timers);
+}
+
 /* ---- no false alarms ---- */
 
 static void sleep_then_send(void)

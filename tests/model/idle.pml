@@ -9,12 +9,17 @@
    is more*: those who made work while he was spinning left that to him, and their stores may not be visible yet. One who
    takes himself back does the same: perhaps he was a spinner.
 
-   A worker that makes two items of work and then stays in user code for ever; a foreign thread that injects one; two workers
-   out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of one of
+   A spinner that sees work of a worker which is not in user code for long does not take it but asks for it (ATTEND_SHARE).
+   The worker, when it next picks, takes the request back, puts what it has into the inject queue, and then looks at alert
+   again. So a request that is there when an idle thread looks again promises a later look at alert, which will see that
+   thread: it may sleep although that worker has work.
+
+   A worker that makes two items of work, and from then on only shares when asked; a foreign thread that injects one; two
+   workers out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of one of
    these.
    Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody
    is counted as spinning; exactly the sleeping threads are counted and listed as idle.
-   Left out: how a thief gets the work of a busy worker (handoff.pml; here one locked step); the inject queue's lock and the
+   Left out: how a thief takes a busy worker (handoff.pml; here one locked step); the inject queue's lock and the
    fence after it; spinning by time; the one goroutine that a worker queues without waking anybody because it will most likely
    run it itself at once (will_run_soon); threads that end because there are too many; futexes. What happens under
    wi_sched.lock is one step, because others can see only the change of `alert`; the idle list and the count of it in `alert`
@@ -27,6 +32,8 @@
    BUG_NO_CHAIN            a spinner that finds work wakes nobody
    BUG_CHAIN_LOOKS         a spinner that finds work wakes the next only when it sees more
    BUG_QUIET_RETURN        one who takes himself back wakes nobody
+   BUG_QUIET_SHARE         who shares does not look at alert afterwards
+   BUG_EARLY_SHARE_LOOK    he looks at alert before he takes the request back
    BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier */
 #define NT 5
 #define STORERS 2
@@ -40,7 +47,8 @@
 #define TAIL 1        /* the maker's queue: items made ... */
 #define HEAD 2        /* ... and taken */
 #define INJECT 3
-#define NA 4
+#define ASKED 4       /* the maker shall share */
+#define NA 5
 
 #define IDLE(t) (1 << ((t) - 2))
 #define IDLE_MASK 3
@@ -92,14 +100,52 @@ inline alert_others()
     alert = 0
 }
 
+/* The maker picks. */
+inline share()
+{
+#ifdef BUG_EARLY_SHARE_LOOK
+    alert = LOAD(me, ALERT);
+    d_step { EMPTY(me); mem[ASKED] = 0 };
+    if
+    :: mem[HEAD] != LOAD(me, TAIL) ->
+       d_step { EMPTY(me); mem[HEAD] = mem[TAIL] };
+       store(me, INJECT, 1);
+       if
+       :: (alert & IDLE_MASK) && !SPINS(alert) -> wake_one()
+       :: else
+       fi
+    :: else
+    fi;
+    alert = 0
+#else
+    d_step { EMPTY(me); mem[ASKED] = 0 };
+    if
+    :: d_step { EMPTY(me) && mem[HEAD] != mem[TAIL] -> mem[HEAD] = mem[TAIL] };
+       store(me, INJECT, 1);
+#ifndef BUG_QUIET_SHARE
+       alert_others()
+#endif
+    :: d_step { EMPTY(me) && mem[HEAD] == mem[TAIL] }
+    fi
+#endif
+}
+
 proctype maker(byte me)
 {
     byte alert;
 
     store(me, TAIL, 1);
     alert_others();
+    if
+    :: mem[ASKED] -> share()
+    :: skip
+    fi;
     store(me, TAIL, 2);
-    alert_others()
+    alert_others();
+end:
+    do
+    :: mem[ASKED] -> share()
+    od
 }
 
 proctype foreign(byte me)
@@ -117,6 +163,7 @@ inline take()
 {
     if
     :: d_step { SEES_LOCAL; mem[HEAD] = mem[HEAD] + 1; found = 1 }
+    :: d_step { SEES_LOCAL && !SEES_INJECTED; mem[ASKED] = 1; found = 0 } /* and in vain */
     :: atomic { !SEES_LOCAL -> found = 0 };
        if
        :: d_step { SEES_INJECTED; mem[INJECT] = 0; found = 1 }
@@ -125,11 +172,12 @@ inline take()
     fi
 }
 
+#define SEES_UNASKED (SEES_LOCAL && !LOAD(me, ASKED))
 inline look()
 {
     if
-    :: atomic { SEES_LOCAL -> found = 1 }
-    :: atomic { !SEES_LOCAL -> found = 0 };
+    :: atomic { SEES_UNASKED -> found = 1 }
+    :: atomic { !SEES_UNASKED -> found = 0 };
        if
        :: atomic { SEES_INJECTED -> found = 1 }
        :: !SEES_INJECTED
