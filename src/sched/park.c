@@ -294,9 +294,12 @@ void wi_ready_list_here(struct wi_thread *t, struct wi_goroutine *list)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     queue_list(w, list);
-    if (!w)
+    if (!w) {
         wi_alert(NULL);
-    else if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
+        return;
+    }
+    wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
+    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
         wi_monitor_wake();
 }
 

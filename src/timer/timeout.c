@@ -300,15 +300,6 @@ static struct wi_goroutine *ready_of(const struct due *due)
     return ready;
 }
 
-/* What they let run is this thread's, unless it cannot keep up. */
-static void run_ready(struct wi_thread *t, struct wi_goroutine *ready, int64_t late_ns)
-{
-    if (wi_timers_come() == WI_TIMERS_DENSE && late_ns < LATE_MOST_NS)
-        wi_ready_list_here(t, ready);
-    else
-        wi_ready_list(t, ready);
-}
-
 static bool somebody_asks(struct wi_thread *t)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
@@ -333,13 +324,16 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
             wi_add_relaxed(&set->calling, due.n_calls);
         wi_unlock(&set->lock);
         struct wi_goroutine *ready = ready_of(&due);
-        if (ready)
-            run_ready(t, ready, now_ns - due.since_ns);
+        if (ready && dense && now_ns - due.since_ns < LATE_MOST_NS)
+            wi_ready_list_here(t, ready);
+        else if (ready)
+            wi_ready_list(t, ready);
         for (unsigned i = 0; i < due.n_calls; i++)
             due.calls[i].fn(t, due.calls[i].alarm, now_ns);
         if (due.n_calls)
             wi_sub_acq_rel(&set->calling, due.n_calls); /* pairs with wi_timers_freeze */
-    } while (due.more && !somebody_asks(t));            /* what is left is due, and seen to at the next look */
+        /* What is left when somebody asks is due, and seen to at the next look. */
+    } while (due.more && !somebody_asks(t));
 }
 
 int64_t wi_deadline_ns(int64_t ns)
