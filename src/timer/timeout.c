@@ -310,6 +310,7 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
 {
     struct wi_timers *set = &timers[w->number];
     bool dense = wi_count_timers(now_ns) == WI_TIMERS_DENSE;
+    bool runs_next = !t->current; /* in a call of a goroutine this thread goes on with that, for who knows how long */
     struct due due;
     do {
         wi_lock(&set->lock);
@@ -324,7 +325,7 @@ void wi_timers_run(struct wi_thread *t, struct wi_worker *w, int64_t now_ns)
             wi_add_relaxed(&set->calling, due.n_calls);
         wi_unlock(&set->lock);
         struct wi_goroutine *ready = ready_of(&due);
-        if (ready && dense && now_ns - due.since_ns < LATE_MOST_NS)
+        if (ready && dense && runs_next && now_ns - due.since_ns < LATE_MOST_NS)
             wi_ready_list_here(t, ready);
         else if (ready)
             wi_ready_list(t, ready);
