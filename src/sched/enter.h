@@ -111,7 +111,7 @@ static inline int wi_alert_and_leave(struct wi_thread *t, int result)
 {
     wi_perturb();
     wi_barrier_compiler(); /* as in wi_alert */
-    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.alert) != 0))
+    if (!wi_alert_is_quiet(wi_load_relaxed(&t->worker), wi_load_relaxed(&wi_sched.alert)))
         return wi_alert_slow_and_leave(t, result);
     wi_leave(t);
     return result;

@@ -574,15 +574,7 @@ void wi_wake_one(void)
     wi_assign(w, t);
 }
 
-/* One goroutine just queued, by one whose kind usually leaves the CPU to it at once: waking a core would cost more than it
-   brings (8 us to send, 28 us to arrive). `lazy` counts how often in a row that went well on this worker; the monitor
-   resets it when it finds work that waits beside an idle core. */
-static bool will_run_soon(struct wi_worker *w)
-{
-    return w && wi_load_relaxed(&w->lazy) >= WI_LAZY_SURE && wi_runq_length(&w->runq) <= 1;
-}
-
-/* w makes work while cores are idle: counts how the last time went, see will_run_soon. */
+/* w makes work while cores are idle: counts how the last time went, see wi_will_run_soon. */
 static void note_push(struct wi_worker *w)
 {
     uint32_t tick = wi_load_relaxed(&w->runq.tick);
@@ -612,6 +604,6 @@ void wi_alert_slow(struct wi_worker *w, uint32_t alert)
         note_push(w);
     if (alert & WI_ALERT_MONITOR)
         wi_monitor_wake();
-    if ((alert & WI_ALERT_IDLE_MASK) && (alert & WI_ALERT_SPIN_MASK) == 0 && !will_run_soon(w))
+    if ((alert & WI_ALERT_IDLE_MASK) && (alert & WI_ALERT_SPIN_MASK) == 0 && !(w && wi_will_run_soon(w)))
         wi_wake_one();
 }

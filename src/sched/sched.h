@@ -118,6 +118,18 @@ bool wi_wait_for_worker(struct wi_thread *t);
 bool wi_work_visible(void);
 /* Somebody pushed work and alert was not 0. */
 void wi_alert_slow(struct wi_worker *w, uint32_t alert);
+/* One goroutine just queued, by one whose kind usually leaves the CPU to it at once: waking a core would cost more than it
+   brings (8 us to send, 28 us to arrive). `lazy` counts how often in a row that went well on this worker; the monitor
+   resets it when it finds work that waits beside an idle core. */
+static inline bool wi_will_run_soon(struct wi_worker *w)
+{
+    return wi_load_relaxed(&w->lazy) >= WI_LAZY_SURE && wi_runq_length(&w->runq) <= 1;
+}
+/* Nobody is to be woken: nobody sleeps, or idle workers only, which are not wanted. */
+static inline bool wi_alert_is_quiet(struct wi_worker *w, uint32_t alert)
+{
+    return WI_LIKELY(alert == 0) || (alert <= WI_ALERT_IDLE_MASK && w && wi_will_run_soon(w));
+}
 /* Takes a worker off the idle list, one with queued work first; NULL when there is none. wi_sched.lock is held. */
 struct wi_worker *wi_pop_idle_worker(void);
 /* Wakes one idle worker, unless one spins already. */
@@ -130,7 +142,7 @@ static inline void wi_alert(struct wi_worker *w)
     wi_perturb();
     wi_barrier_compiler(); /* pairs with the heavy barriers in idle.c and monitor.c; without membarrier there is WI_ALERT_FENCE */
     uint32_t alert = wi_load_relaxed(&wi_sched.alert);
-    if (WI_UNLIKELY(alert != 0))
+    if (!wi_alert_is_quiet(w, alert))
         wi_alert_slow(w, alert);
 }
 /* All workers are idle, nobody spins, and the monitor sleeps for good. */
