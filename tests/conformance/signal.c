@@ -400,20 +400,26 @@ TEST_BOTH(subscription_keeps_the_channel)
     weft_chan_free(next);
 }
 
+/* All at once, but for TSan, which keeps back one of a number and loses the others (see take_signals). */
+static void expect_many(int_chan c, int signo, int n)
+{
+    for (int i = 0; i < n; i++) {
+        kill_me(signo);
+        if (TEST_TSAN)
+            expect(c, signo);
+    }
+    for (int i = 0; i < n && !TEST_TSAN; i++)
+        expect(c, signo);
+}
+
 /* The kernel keeps each of these, and so does weft. */
 TEST_BOTH(realtime_signals_are_counted)
 {
     enum { MANY = 50 };
     int_chan c = channel_of(MANY);
     CHECK_EQ(weft_signal_notify(c, SIGRTMIN + 1, SIGRTMIN + 2), 0);
-    for (int i = 0; i < MANY / 2; i++)
-        kill_me(SIGRTMIN + 1);
-    for (int i = 0; i < MANY / 2; i++)
-        expect(c, SIGRTMIN + 1);
-    for (int i = 0; i < MANY; i++)
-        kill_me(SIGRTMIN + 2);
-    for (int i = 0; i < MANY; i++)
-        expect(c, SIGRTMIN + 2);
+    expect_many(c, SIGRTMIN + 1, MANY / 2);
+    expect_many(c, SIGRTMIN + 2, MANY);
     expect_none(c);
     weft_signal_stop(c);
     weft_chan_free(c);
