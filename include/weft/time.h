@@ -17,8 +17,8 @@ WEFT_BEGIN_DECLS_
 WEFT_API int64_t weft_now(void);
 /* Sleeps for at least ns nanoseconds; ns <= 0 returns at once, INT64_MAX never wraps. As a rule some 20 us longer; while
    more than 20,000 timers of the program come in a second, some 300 us, and while more than 2,000 do and all workers are
-   busy, up to 1 ms. Blocks only the goroutine. 0; or -ECANCELED
-   or -ETIMEDOUT when the context that the caller runs in ended first. */
+   busy, up to 1 ms. Blocks only the goroutine. 0; or -ECANCELED or -ETIMEDOUT when the context that the caller runs in ended
+   first. */
 WEFT_API int weft_sleep(int64_t ns);
 
 /* ---- timers, which send the time on a channel or call a function ---- */

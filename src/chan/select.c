@@ -295,7 +295,7 @@ static int select_nothing(struct wi_thread *t, const struct selection *s)
 {
     if (s->timeout_case < 0)
         return wi_sleep_for_ever(t, &wi_waits_for_ever);
-    int error = wi_sleep_until(t, wi_deadline_ns(s->timeout_ns));
+    int error = wi_sleep_for(t, s->timeout_ns);
     return error ? error : s->timeout_case;
 }
 

@@ -293,11 +293,8 @@ void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list)
 void wi_ready_list_here(struct wi_thread *t, struct wi_goroutine *list)
 {
     struct wi_worker *w = wi_load_relaxed(&t->worker);
+    WI_CHECK(w != NULL);
     queue_list(w, list);
-    if (!w) {
-        wi_alert(NULL);
-        return;
-    }
     wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
     if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
         wi_monitor_wake();

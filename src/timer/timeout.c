@@ -2,7 +2,8 @@
    due when the worker's own thread does not. A timer is started on the worker of the thread that waits; by a thread without
    one, on worker 0.
 
-   w->timer_next_ns, stored under the lock, is the wheel's next time or an earlier one; INT64_MAX when the wheel is empty.
+   w->timer_next_ns, stored under the lock, is the wheel's next time or an earlier one, or until when the timers rest;
+   INT64_MAX when the wheel is empty.
    Whoever adds an earlier timer makes sure that somebody looks in time (wi_guard_timers; a goroutine that is about to wait
    leaves that to its thread, which does so before it runs the next).
 
@@ -254,8 +255,7 @@ static void take_due(struct wi_timers *set, int64_t now_ns, struct due *due)
     due->n_asleep = due->n_shared = due->n_calls = 0;
     due->since_ns = now_ns;
     while (n < BATCH && (timer = wi_wheel_expire(&set->wheel, now_ns))) {
-        n++;
-        if (timer->deadline_ns < due->since_ns)
+        if (n++ == 0)
             due->since_ns = timer->deadline_ns;
         if (timer->kind == WI_TIMER_ALARM) {
             struct wi_alarm *alarm = (struct wi_alarm *)timer;
@@ -383,9 +383,10 @@ int wi_sleep_for_ever(struct wi_thread *t, const struct wi_wait_kind *kind)
     return sleep_cancellably(t, wi_waiting(t), kind, INT64_MAX);
 }
 
-static int sleep_until(struct wi_thread *t, int64_t deadline_ns, int64_t now_ns)
+int wi_sleep_for(struct wi_thread *t, int64_t ns)
 {
     struct wi_goroutine *g = wi_waiting(t);
+    int64_t now_ns = wi_os_now_ns(), deadline_ns = wi_os_after_ns(now_ns, ns);
     if (WI_UNLIKELY(wi_cancel_of(g) != NULL))
         return sleep_cancellably(t, g, &sleeps, deadline_ns);
     wi_wait_on(t, g, &sleeps, NULL);
@@ -409,11 +410,6 @@ static int sleep_until(struct wi_thread *t, int64_t deadline_ns, int64_t now_ns)
     return 0;
 }
 
-int wi_sleep_until(struct wi_thread *t, int64_t deadline_ns)
-{
-    return sleep_until(t, deadline_ns, wi_os_now_ns());
-}
-
 int weft_sleep(int64_t ns)
 {
     if (ns <= 0)
@@ -421,8 +417,7 @@ int weft_sleep(int64_t ns)
     struct wi_thread *t = wi_enter_blocking();
     if (!t)
         return -EDEADLK;
-    int64_t now_ns = wi_os_now_ns();
-    int result = sleep_until(t, wi_os_after_ns(now_ns, ns), now_ns);
+    int result = wi_sleep_for(t, ns);
     wi_leave(wi_self());
     return result;
 }

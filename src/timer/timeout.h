@@ -57,8 +57,8 @@ int64_t wi_deadline_ns(int64_t ns);
    has said what it waits for (wi_wait_on) and holds no lock. Who ended it: 0, WI_WAIT_BY_TIME or WI_WAIT_BY_CONTEXT. The
    caller must take wi_self() anew, and unlink what it queued unless a completer has. */
 uint64_t wi_wait_shared(struct wi_thread *t, struct wi_goroutine *g, uint64_t ticket, int64_t deadline_ns);
-/* Parks the caller until deadline_ns. 0, or -ECANCELED or -ETIMEDOUT when its context ended first. */
-int wi_sleep_until(struct wi_thread *t, int64_t deadline_ns);
+/* Parks the caller for ns nanoseconds. 0, or -ECANCELED or -ETIMEDOUT when its context ended first. */
+int wi_sleep_for(struct wi_thread *t, int64_t ns);
 /* Parks the caller for ever. Returns when its context ended: why. */
 int wi_sleep_for_ever(struct wi_thread *t, const struct wi_wait_kind *kind);
 

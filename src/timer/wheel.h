@@ -3,9 +3,9 @@
    Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987; Fredman, Sedgewick, Sleator and Tarjan, "The
    Pairing Heap", Algorithmica 1986. Most timers are timeouts that are stopped long before they are due: in the wheel, start
    and stop are O(1) list operations. What comes within one level-0 slot of being due moves to the heap, which orders it to
-   the nanosecond. Both are intrusive: starting a timer never allocates and never fails. A timer lies on its waiter's stack,
-   so each touch of one that has not run for long is a miss of the caches and of the TLB; hence the wide level 1, from
-   which what is due within four seconds comes out a millisecond before it is needed, and not before. The caller locks. */
+   the nanosecond. Both are intrusive: they never allocate and never fail. A timer that nobody has looked at for long is not
+   in the caches, and if it lies on its waiter's stack not in the TLB either; hence the wide level 1, from which what is due
+   within four seconds comes out a millisecond before it is needed, and not before. The caller locks. */
 #ifndef WI_WHEEL_H
 #define WI_WHEEL_H
 

@@ -15,16 +15,16 @@
    thread: it may sleep although that worker has work.
 
    A worker that makes two items of work, and from then on only shares when asked; a foreign thread that injects one; two
-   workers out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of one of
-   these.
+   workers out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of
+   one of these.
    Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody
    is counted as spinning; exactly the sleeping threads are counted and listed as idle.
-   Left out: how a thief takes a busy worker (handoff.pml; here one locked step); the inject queue's lock and the
-   fence after it; spinning by time; the one goroutine that a worker queues without waking anybody because it will most likely
-   run it itself at once (wi_will_run_soon), and those that dense timers let run (wi_ready_list_here); threads that end because there are too many; futexes. What happens under
-   wi_sched.lock is one step, because others can see only the change of `alert`; the idle list and the count of it in `alert`
-   are one set of bits, idle threads and idle workers the same. The monitor's regular looks are left out on purpose: it mends
-   what is stranded, but a millisecond later.
+   Left out: how a thief takes a busy worker (handoff.pml; here one locked step); the inject queue's lock and the fence after
+   it; spinning by time; the one goroutine that a worker queues without waking anybody because it will most likely run it
+   itself at once (wi_will_run_soon), and those that dense timers let run (wi_ready_list_here); threads that end because
+   there are too many; futexes. What happens under wi_sched.lock is one step, because others can see only the change of
+   `alert`; the idle list and the count of it in `alert` are one set of bits, idle threads and idle workers the same. The
+   monitor's regular looks are left out on purpose: it mends what is stranded, but a millisecond later.
 
    BUG_NO_BARRIER          the idle thread does not execute the heavy barrier
    BUG_NO_LOOK             it does not look again
