@@ -71,19 +71,23 @@ void wi_monitor_request(uint32_t requests)
     wi_monitor_wake();
 }
 
-/* Publishes when the monitor will look again: at deadline_ns, or at a timer that nobody else watches. */
+/* Publishes when the monitor will look again: at deadline_ns, or at a timer that nobody else watches. One that was due
+   when it looked its worker has been told of, or was left alone for a while as one of a dense row; the row may be over since,
+   and the worker's thread compute. */
 static int64_t arm(int64_t deadline_ns, int64_t looked_ns)
 {
     wi_store_relaxed(&wi_sched.armed_ns, deadline_ns);
     wi_os_barrier_heavy(); /* pairs with the light barrier in wi_guard_timers */
     int64_t timer_ns = wi_timers_next_ns();
-    if (timer_ns <= looked_ns || timer_ns >= deadline_ns || timer_ns >= wi_load_relaxed(&wi_sched.sentinel_ns))
+    if (timer_ns <= looked_ns)
+        timer_ns = looked_ns + LOOK_NS;
+    if (timer_ns >= deadline_ns || timer_ns >= wi_load_relaxed(&wi_sched.sentinel_ns))
         return deadline_ns;
     wi_store_relaxed(&wi_sched.armed_ns, timer_ns); /* earlier than before: who has seen that wakes us in vain */
     return timer_ns;
 }
 
-/* looked_ns: when the monitor last looked; what was due then has been seen to. */
+/* looked_ns: when the monitor last looked. */
 static void monitor_sleep(int64_t deadline_ns, int64_t looked_ns)
 {
     int64_t trim_ns = wi_load_relaxed(&monitor.trim_ns);
