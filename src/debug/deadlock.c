@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define SETTLE_NS INT64_C(100000000)
+#define ENDING_NS INT64_C(2000000000) /* how long a thread may take to be gone after it has told weft that it ends */
 
 static int helpers;           /* threads of a sanitizer's runtime, counted when weft started */
 static uint64_t last_reading; /* 0: none */
@@ -37,7 +38,8 @@ struct reading {
     uint64_t hash;
     unsigned waiting, threads; /* parked goroutines; foreign threads that wait */
     bool hope, main_waits;
-    bool restless; /* a thread is still on its way to sleep: it said so before, and nobody will ask for us again */
+    /* A thread is still on its way to sleep or to its end: it said so before, and nobody will ask for us again. */
+    bool restless;
 };
 
 static void read_one(struct wi_goroutine *g, void *argument)
@@ -72,7 +74,12 @@ static bool looks_dead(struct reading *reading)
     if (reading->hope || reading->waiting + reading->threads == 0)
         return false;
     int known = (int)(reading->threads + wi_load_relaxed(&wi_sched.n_threads)) + 1 /* the monitor */ + helpers;
-    return wi_os_thread_count() == known;
+    if (wi_os_thread_count() == known)
+        return true;
+    wi_lock(&wi_sched.lock); /* under which who left n_threads has said when */
+    reading->restless |= wi_os_now_ns() - wi_load_relaxed(&wi_sched.ended_ns) < ENDING_NS;
+    wi_unlock(&wi_sched.lock);
+    return reading->restless;
 }
 
 int64_t wi_debug_quiet(void)

@@ -74,6 +74,20 @@ void wi_guard_timers(void)
         wi_monitor_wake();
 }
 
+void wi_guard_queue(void)
+{
+    wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
+    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
+        wi_monitor_wake();
+}
+
+void wi_guard_quiet(void)
+{
+    wi_os_barrier_light(); /* likewise */
+    if (wi_only_monitor_can_help())
+        wi_monitor_wake();
+}
+
 /* ---- the poller ---- */
 
 struct wi_goroutine *wi_poll(void)
@@ -98,11 +112,8 @@ static bool poll_for(struct wi_thread *t)
 
 void wi_guard_poller(void)
 {
-    if (WI_LIKELY(!wi_load_relaxed(&wi_sched.polls)) || wi_load_relaxed(&wi_sched.sitter))
-        return;
-    wi_os_barrier_light(); /* pairs with the heavy barrier of a monitor that is about to sleep */
-    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
-        wi_monitor_wake();
+    if (WI_UNLIKELY(wi_load_relaxed(&wi_sched.polls)) && !wi_load_relaxed(&wi_sched.sitter))
+        wi_guard_queue();
 }
 
 /* ---- spinning ---- */
@@ -132,6 +143,7 @@ static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject 
     struct wi_goroutine *taken[INJECTED_MOST];
     unsigned n = wi_load_relaxed(&queue->count) / wi_sched.procs + 1;
     n = wi_inject_take(queue, taken, n < most ? n : most);
+    wi_perturb();
     for (unsigned i = 0; i < n; i++) /* their records are cold; all are fetched at the same time */
         wi_prefetch_record(taken[i]);
     for (unsigned i = 1; i < n; i++)
@@ -139,6 +151,8 @@ static struct wi_goroutine *take_injected(struct wi_worker *w, struct wi_inject 
             wi_ring_push(&w->runq.woken, taken[i]);
         else
             wi_ring_push_oldest(&w->runq.fresh, taken[i]);
+    if (n > 1) /* meanwhile nobody could see them, and the first may compute for ever */
+        wi_guard_queue();
     return n > 0 ? taken[0] : NULL;
 }
 
@@ -470,6 +484,7 @@ bool wi_wait_for_worker(struct wi_thread *t)
     }
     if (!list_idle(t)) {
         wi_os_barrier_heavy(); /* as below: this thread's last look, on behalf of those that stay idle */
+        wake_monitor_for_deadlock();
         if (wi_work_visible())
             wi_wake_one();
         wi_guard_timers();

@@ -185,9 +185,7 @@ bool wi_park_thread(struct wi_thread *t, wi_commit_fn publish, void *argument, i
     struct wi_goroutine *g = wi_waiting(t);
     bool woken = true;
     wi_goroutine_set_state(g, WI_PARKED);
-    wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
-    if (wi_only_monitor_can_help())
-        wi_monitor_wake(); /* if nobody can wake us it is for the monitor to see */
+    wi_guard_quiet();
     if (publish(t, g, argument))
         woken = wi_thread_sleep(t, deadline_ns);
     if (woken)
@@ -295,9 +293,7 @@ void wi_ready_list_here(struct wi_thread *t, struct wi_goroutine *list)
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     WI_CHECK(w != NULL);
     queue_list(w, list);
-    wi_os_barrier_light(); /* pairs with the heavy barrier in sleep_for_good */
-    if (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_MONITOR)
-        wi_monitor_wake();
+    wi_guard_queue();
 }
 
 static inline __attribute__((always_inline)) void yield(struct wi_thread *t)

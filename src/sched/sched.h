@@ -39,6 +39,7 @@ struct wi_sched {
     _Atomic unsigned n_threads;                  /* [stores: lock] runtime threads */
     _Atomic unsigned n_blocked, n_hogs;          /* [stores: lock] threads that run a goroutine without a worker, by why */
     unsigned n_ending;                           /* [lock] threads that found themselves too many, not yet dead */
+    _Atomic int64_t ended_ns;                    /* [atomic] when a thread that weft knew last ended */
     struct wi_thread *dead;                      /* [lock] ended, to be joined */
     bool stopping;                               /* [lock] threads end when idle */
     bool exiting;                                /* [lock] the program ends: idle threads stay, nobody will join them */
@@ -155,6 +156,10 @@ static inline bool wi_only_monitor_can_help(void)
 void wi_guard_timers(void);
 /* The same for the poller: to be called also by who waits for it and keeps its thread. */
 void wi_guard_poller(void);
+/* After work was queued for which nobody else is to be woken: the monitor will see to it if it is not run soon. */
+void wi_guard_queue(void);
+/* By a thread without a worker that is about to wait, or to end: if nobody can help those that wait, the monitor will see. */
+void wi_guard_quiet(void);
 /* Takes a thread off the idle list that has somebody home, for whom there is no worker; NULL: there is none.
    wi_sched.lock is held. */
 struct wi_thread *wi_pop_homesick(void);

@@ -95,6 +95,8 @@ static void foreign_thread_ends(void *argument)
         return;
     wi_goroutine_set_state(self, WI_FREE);
     wi_slab_give_one(&wi_goroutines, self);
+    wi_store_relaxed(&wi_sched.ended_ns, wi_os_now_ns());
+    wi_guard_quiet(); /* others may have waited for this thread */
 }
 
 /* A foreign thread keeps its record's address in its thread-local variable, where nobody else can clear it. So the
@@ -223,6 +225,7 @@ static void *thread_main(void *argument)
     set_current(NULL);
     wi_store_release(&t->alive, false);
     wi_lock(&wi_sched.lock);
+    wi_store_relaxed(&wi_sched.ended_ns, wi_os_now_ns());
     wi_bump(&wi_sched.n_threads, -1U);
     wi_sched.n_ending -= t->ending;
     t->next_idle = wi_sched.dead;

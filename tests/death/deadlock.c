@@ -188,6 +188,46 @@ TEST(DeadlockAfterManyTimers)
     expect_deadlock(main_receives_after_many_timers);
 }
 
+/* The calls are on threads of their own, which end one after the other, as more than are needed; the last one after the
+   monitor has gone to sleep. */
+static void main_waits_for_one_nap_too_many(void)
+{
+    enum { NAPS = 6 };
+    weft_waitgroup wg = {0};
+    weft_wg_add(&wg, 1);
+    for (int i = 0; i < NAPS; i++)
+        weft_wg_go(&wg, nap_ms, 100 + 20 * i + (i == NAPS - 1 ? 500 : 0));
+    weft_wg_wait(&wg);
+}
+
+TEST(DeadlockAfterBlockedCalls)
+{
+    for (int i = 0; i < test_shorten(1, 3); i++)
+        expect_deadlock(main_waits_for_one_nap_too_many);
+}
+
+/* It could have sent. */
+static void *use_weft_and_end(void *argument)
+{
+    weft_yield();
+    nap_ms(QUIET_MS);
+    return argument;
+}
+
+static void main_waits_for_a_thread_that_ends(void)
+{
+    pthread_t thread;
+    make_channel();
+    CHECK_EQ(pthread_create(&thread, NULL, use_weft_and_end, NULL), 0);
+    weft_go(receive_one);
+    weft_recv(channel, NULL);
+}
+
+TEST(DeadlockWhenAThreadHasEnded)
+{
+    expect_deadlock(main_waits_for_a_thread_that_ends);
+}
+
 /* ---- no false alarms ---- */
 
 static void sleep_then_send(void)

@@ -14,9 +14,13 @@
    again. So a request that is there when an idle thread looks again promises a later look at alert, which will see that
    thread: it may sleep although that worker has work.
 
+   Who takes from the inject queue takes a fair share: it runs the first, and queues the others. Meanwhile nobody sees these;
+   so after that it looks whether the monitor sleeps, as the first may compute for ever. An idle worker it wakes only as a
+   spinner: the monitor would.
+
    A worker that makes two items of work, and from then on only shares when asked; a foreign thread that injects one; two
    workers out of work, each of which may stay for ever in an item that it takes. With -DWITH_MONITOR the monitor instead of
-   one of these.
+   one of these, and two items are injected.
    Checked, where nothing moves any more: no work is queued while an idle thread sleeps, nor while the monitor sleeps; nobody
    is counted as spinning; exactly the sleeping threads are counted and listed as idle.
    Left out: how a thief takes a busy worker (handoff.pml; here one locked step); the inject queue's lock and the fence after
@@ -34,9 +38,16 @@
    BUG_QUIET_RETURN        one who takes himself back wakes nobody
    BUG_QUIET_SHARE         who shares does not look at alert afterwards
    BUG_EARLY_SHARE_LOOK    he looks at alert before he takes the request back
-   BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier */
+   BUG_MONITOR_NO_BARRIER  the monitor goes to sleep without the heavy barrier
+   BUG_QUIET_TAKE        who has queued what it took does not look at alert */
 #define NT 5
+#ifdef WITH_MONITOR
+#define STORERS 3
+#define INJECTED 2
+#else
 #define STORERS 2
+#define INJECTED 1
+#endif
 #define DEPTH 2
 #define MAKER 0
 #define FOREIGN 1
@@ -48,7 +59,8 @@
 #define HEAD 2        /* ... and taken */
 #define INJECT 3
 #define ASKED 4       /* the maker shall share */
-#define NA 5
+#define TAKEN 5       /* what the other worker took and queued */
+#define NA 6
 
 #define IDLE(t) (1 << ((t) - 2))
 #define IDLE_MASK 3
@@ -56,7 +68,7 @@
 #define ASLEEP 8 /* the monitor */
 #define SPINS(alert) (((alert) & SPIN) != 0)
 
-#define WORK (mem[TAIL] != mem[HEAD] || mem[INJECT])
+#define WORK (mem[TAIL] != mem[HEAD] || mem[INJECT] || mem[TAKEN])
 #define FINAL assert((mem[ALERT] & IDLE_MASK) == sleepers && !SPINS(mem[ALERT]) && \
     !(WORK && sleepers) && !(WORK && (mem[ALERT] & ASLEEP)))
 byte sleepers; /* the idle threads that really sleep, a bit each */
@@ -152,21 +164,39 @@ proctype foreign(byte me)
 {
     byte alert;
 
-    store(me, INJECT, 1);
+    store(me, INJECT, INJECTED);
     alert_others()
 }
 
 #define SEES_LOCAL (LOAD(me, TAIL) != LOAD(me, HEAD))
 #define SEES_INJECTED (LOAD(me, INJECT) != 0)
 
+inline queue_taken()
+{
+    store(me, TAKEN, 1);
+#ifndef BUG_QUIET_TAKE
+    alert = LOAD(me, ALERT);
+    if
+    :: alert & ASLEEP -> wake_monitor()
+    :: else
+    fi;
+    alert = 0
+#endif
+}
+
 inline take()
 {
     if
-    :: d_step { SEES_LOCAL; mem[HEAD] = mem[HEAD] + 1; found = 1 }
-    :: d_step { SEES_LOCAL && !SEES_INJECTED; mem[ASKED] = 1; found = 0 } /* and in vain */
-    :: atomic { !SEES_LOCAL -> found = 0 };
+    :: LOAD(me, TAKEN) -> store(me, TAKEN, 0); found = 1 /* our own */
+    :: d_step { !LOAD(me, TAKEN) && SEES_LOCAL; mem[HEAD] = mem[HEAD] + 1; found = 1 }
+    :: d_step { !LOAD(me, TAKEN) && SEES_LOCAL && !SEES_INJECTED; mem[ASKED] = 1; found = 0 } /* and in vain */
+    :: atomic { !LOAD(me, TAKEN) && !SEES_LOCAL -> found = 0 };
        if
-       :: d_step { SEES_INJECTED; mem[INJECT] = 0; found = 1 }
+       :: d_step { SEES_INJECTED; more = mem[INJECT] - 1; mem[INJECT] = 0; found = 1 };
+          if
+          :: more -> more = 0; queue_taken()
+          :: else
+          fi
        :: !SEES_INJECTED
        fi
     fi
@@ -188,7 +218,7 @@ inline look()
 inline stop_counting()
 {
     if
-    :: spin -> d_step { mem[ALERT] = mem[ALERT] - SPIN; spin = 0 }
+    :: spin -> d_step { EMPTY(me); mem[ALERT] = mem[ALERT] - SPIN; spin = 0 }
     :: else
     fi
 }
@@ -212,10 +242,10 @@ proctype idler(byte me)
 {
     byte alert;
     bit spin;  /* counted as a spinner */
-    bit found;
+    bit found, more;
 
 out_of_work:
-    atomic { spin = !SPINS(mem[ALERT]); mem[ALERT] = mem[ALERT] | SPIN }
+    atomic { EMPTY(me); spin = !SPINS(mem[ALERT]); mem[ALERT] = mem[ALERT] | SPIN }
 search:
     take();
     if
@@ -230,7 +260,7 @@ search:
 #ifndef BUG_LATE_SPIN
     stop_counting();
 #endif
-    mem[ALERT] = mem[ALERT] + IDLE(me); /* under wi_sched.lock, as is joining the list */
+    d_step { EMPTY(me); mem[ALERT] = mem[ALERT] + IDLE(me) }; /* under wi_sched.lock, as is joining the list */
 #ifndef BUG_NO_BARRIER
     barrier(me);
 #endif
@@ -280,14 +310,14 @@ proctype monitor(byte me)
     bit found;
 
 end_awake:
-    !SEES_LOCAL && !SEES_INJECTED;
+    !SEES_LOCAL && !SEES_INJECTED && !LOAD(me, TAKEN);
     d_step { mem[ALERT] = mem[ALERT] | ASLEEP };
 #ifndef BUG_MONITOR_NO_BARRIER
     barrier(me);
 #endif
     look();
     if
-    :: found -> d_step { mem[ALERT] = mem[ALERT] & ~ASLEEP; found = 0 }; goto end_awake
+    :: found || LOAD(me, TAKEN) -> d_step { mem[ALERT] = mem[ALERT] & ~ASLEEP; found = 0 }; goto end_awake
     :: else
     fi;
 end_asleep:
