@@ -60,6 +60,7 @@ WEFT_API bool weft_stay_(bool stay);
 WEFT_API int weft_errno(void);
 /* Waits up to deadline_ns nanoseconds until every goroutine has ended, then joins weft's threads and frees its memory; the
    next call starts a fresh runtime. No other thread may use weft meanwhile, except that goroutines may still start others.
+   A thread that is inside weft_scoped_use or weft_scoped_shield then is in the background context until it has left them.
    Returns 0, -ETIMEDOUT (goroutines remain; everything goes on as before), -EDEADLK inside a goroutine. Blocks. */
 WEFT_API int weft_shutdown(int64_t deadline_ns);
 

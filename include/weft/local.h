@@ -28,7 +28,7 @@ WEFT_API void *weft_local_get(weft_local *key);
 WEFT_API int weft_local_set(weft_local *key, void *value);
 /* Destructors run when the goroutine's function has returned and its deferred calls have run, in no promised order, as the
    goroutine and outside weft; one that sets values again has them destroyed in another round, four rounds at most. A foreign
-   thread's run when it ends. */
+   thread's run when it ends; after weft_shutdown it has no values, and those that it had are the program's to destroy. */
 
 WEFT_END_DECLS_
 #endif

@@ -46,7 +46,7 @@ typedef struct weft_rwmutex {
     void *readers, *writers;
 } weft_rwmutex;
 
-/* Block until the mutex can be had. A waiting writer keeps new readers out, and when a writer unlocks all readers that wait
+/* Block until the mutex can be had. A waiting writer keeps new readers out, and when a writer unlocks as many readers as wait
    by then come before the next writer: neither side starves. Not recursive, for readers neither. A writer's unlock happens
    before the next lock of either kind, a reader's before the next writer's. */
 WEFT_API void weft_rlock(weft_rwmutex *m);

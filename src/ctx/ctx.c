@@ -397,6 +397,17 @@ void weft_ctx_free(weft_ctx *ctx)
         wi_context_unref((struct wi_context *)(void *)ctx);
 }
 
+/* Alarms that will never come any more give up the reference that they have for that. */
+void wi_ctxs_stop(void)
+{
+    uint32_t made = wi_load_acquire(&endings.made); /* nobody makes more */
+    for (uint32_t number = 1; number < made; number++) {
+        struct wi_ending *e = wi_slab_record(&endings, number);
+        if (e && e->alarm.never && wi_alarm_stop(&e->alarm))
+            wi_context_unref(&e->ctx.base);
+    }
+}
+
 void wi_ctxs_forget(void)
 {
     wi_slab_forget(&plain);

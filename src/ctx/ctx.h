@@ -53,6 +53,7 @@ void wi_watches_run(struct wi_thread *t, struct wi_ending *ending);
 
 /* For hooks.h. */
 void wi_ctx_freed(struct wi_context *context);
+void wi_ctxs_stop(void);
 void wi_ctxs_forget(void);
 /* use.c: in a forked child, scopes of the parent's are left without a trace. */
 void wi_ctx_scopes_forget(void);

@@ -76,6 +76,11 @@ void wi_locals_destroy(struct wi_goroutine *g)
             wi_call_guarded((weft_fn_)local.destructor, (uintptr_t)local.value);
         }
     }
+    wi_locals_forget(g);
+}
+
+void wi_locals_forget(struct wi_goroutine *g)
+{
     if (!g->extra)
         return;
     free(g->extra->locals);

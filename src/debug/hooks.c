@@ -21,6 +21,7 @@ static void stop_timers(void)
 {
     wi_timers_stop();
     wi_after_funcs_stop();
+    wi_ctxs_stop();
 }
 
 static void stop_poller(void)
@@ -74,6 +75,7 @@ const struct wi_hooks wi_hooks = {
     .poll_stop = stop_poller,
     .ending = wi_scopes_ending,
     .thread_ending = wi_locals_destroy,
+    .thread_outdated = wi_locals_forget,
     .context_free = wi_ctx_freed,
     .joined = joined,
     .parks_with_mutex = wi_held_parks,

@@ -77,6 +77,7 @@ void wi_cancel_enter(struct wi_thread *t, struct wi_member *member, struct wi_co
 {
     struct wi_goroutine *g = wi_waiting(t);
     member->g = g;
+    member->lifetime = wi_lifetime;
     member->outer = wi_load_relaxed(&g->run.member);
     member->context = context;
     member->shielded = shielded;
@@ -153,6 +154,8 @@ void wi_context_unref(struct wi_context *context)
 /* Claims the wait that the member's goroutine is in, if this context may end it. The list is locked. */
 static bool claim(struct wi_member *member)
 {
+    if (WI_UNLIKELY(member->lifetime != wi_lifetime))
+        return false;
     struct wi_goroutine *g = member->g;
     uint64_t word = wi_load_acquire(&g->wait); /* pairs with wi_wait_open */
     wi_perturb();

@@ -13,7 +13,8 @@
        queue, park                              innermost: claim it, complete it
 
    Either the waiter sees ended or the canceller sees the open wait. The canceller touches nothing of the waiter but its
-   record, which is type-stable, and its member, which cannot leave the list while the list's lock is held. It reads the wait
+   record, which is type-stable, and its member, which cannot leave the list while the list's lock is held. (A foreign thread
+   may be in a scope still when the runtime that its record was of is no more: then the member alone.) It reads the wait
    word, then run.member, then claims by the word it read: had the goroutine gone on to another wait, in another context, the
    claim fails. The loads cannot be taken the other way round: the word is loaded with acquire, the member stored before the
    wait opened.
@@ -33,6 +34,7 @@ struct wi_member {
     struct wi_goroutine *g;         /* [const] */
     struct wi_member *outer;        /* [g] what to return to */
     struct wi_context *context;     /* [g] */
+    uint32_t lifetime;              /* [const] the runtime whose record g is, see wi_lifetime */
     bool shielded;                  /* [const] the context's end does not end waits */
     _Atomic bool linked;            /* [stores: list's lock] false: in no list, the canceller is done with it */
 };

@@ -23,6 +23,8 @@ struct wi_hooks {
     void (*ending)(struct wi_goroutine *g);
     /* A foreign thread ends: destroys its local values. */
     void (*thread_ending)(struct wi_goroutine *self);
+    /* The runtime ends and a foreign thread does not: forgets its local values. */
+    void (*thread_outdated)(struct wi_goroutine *self);
     /* Nobody has a reference to the context any more. Called inside weft. */
     void (*context_free)(struct wi_context *context);
     /* A goroutine that somebody joins ended: see ctx/future.h. */

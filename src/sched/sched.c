@@ -7,6 +7,7 @@
 #include <string.h>
 
 struct wi_sched wi_sched = {.armed_ns = INT64_MAX, .sentinel_ns = INT64_MAX};
+uint32_t wi_lifetime;
 
 static struct wi_lock start_lock;
 
@@ -47,6 +48,7 @@ int wi_sched_procs(void)
    was one, goes on as a foreign thread on the stack that it has; the memory of the old runtime is not unmapped under it. */
 static void forget_everything(void)
 {
+    wi_lifetime++;
     wi_thread_forget();
     wi_monitor_forget();
     memset(&wi_sched, 0, sizeof wi_sched);
@@ -178,6 +180,7 @@ static void free_everything(void)
     unsigned procs = wi_sched.procs;
     wi_monitor_stop();
     wi_threads_stop();
+    wi_lifetime++;
     wi_hooks.stopped();
     wi_hooks.poll_stop();
     for (unsigned i = 0; i < procs; i++)

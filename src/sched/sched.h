@@ -176,6 +176,9 @@ void wi_unlist(struct wi_thread *t);
 /* The earliest timer of all workers. */
 int64_t wi_timers_next_ns(void);
 
+/* Which of the process's runtimes this is. */
+extern WI_HIDDEN uint32_t wi_lifetime; /* [const but when one ends, or is forgotten in a forked child] */
+
 /* ---- rest.c ---- */
 /* How many timers came lately, on all workers, and what follows from it; see rest.c. */
 enum wi_timers_come {

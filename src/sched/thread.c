@@ -112,10 +112,14 @@ void wi_threads_outdate(void)
         if (!t || t == self || t->kind != WI_THREAD_FOREIGN || !wi_load_acquire(&t->alive)) /* pairs with introduce */
             continue;
         others = true;
+        if (!t->outdated)
+            wi_hooks.thread_outdated(t->self);
         t->outdated = true;
         wi_store_relaxed(&t->epoch, wi_load_relaxed(&t->epoch) | 1);
     }
     if (self) {
+        if (!self->outdated)
+            wi_hooks.thread_outdated(self->self);
         set_current(NULL);
         give_record(self);
     }

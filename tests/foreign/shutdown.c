@@ -1,5 +1,6 @@
 /* shutdown.c — what weft_shutdown returns, what it leaves, and that weft starts again after it, many times. */
 #include "../workload.h"
+#include <pthread.h>
 #include <weft.h>
 
 #include "../test.h"
@@ -117,6 +118,39 @@ TEST(StartsAgain50Times)
         CHECK_EQ(count_names("/proc/self/fd"), descriptors);
         CHECK_EQ(weft_count(), 0);
     }
+}
+
+/* ---- local values ---- */
+
+static void count_destroyed(void *value)
+{
+    atomic_fetch_add((_Atomic int *)value, 1);
+}
+static weft_local first = WEFT_LOCAL(count_destroyed), second = WEFT_LOCAL(count_destroyed);
+
+static void *keep_locals(void *argument)
+{
+    _Atomic int *destroyed = argument;
+    for (int i = 0; i < 3; i++) {
+        CHECK(!weft_local_get(&first) && !weft_local_get(&second));
+        CHECK_EQ(weft_local_set(&first, argument), 0);
+        CHECK_EQ(weft_local_set(&second, argument), 0);
+        CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+        CHECK(!weft_local_get(&first));
+    }
+    CHECK_EQ(atomic_load(destroyed), 0);
+    CHECK_EQ(weft_local_set(&second, argument), 0);
+    return NULL;
+}
+
+/* The array that they are in goes with the runtime: for LeakSanitizer to see. */
+TEST(ForgetsLocalValuesOfThreads)
+{
+    _Atomic int destroyed = 0;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, keep_locals, &destroyed), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(atomic_load(&destroyed), 1);
 }
 
 TEST_MAIN()
