@@ -232,6 +232,7 @@ static _Noreturn void leave(struct wi_goroutine *g)
     if (extra->leaving) /* again: the shield becomes the innermost */
         unshield(&unwinding->shield);
     extra->leaving = true;
+    g->flags &= ~(uint32_t)WI_G_UNHOOKED;
     unwinding->sp = 0;
     shield(&unwinding->shield);
     unwinding->exception = (struct _Unwind_Exception){.exception_class = WI_UNWIND_CLASS, .exception_cleanup = caught};

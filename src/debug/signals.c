@@ -21,12 +21,27 @@ static void dump_handler(int signal)
     wi_monitor_request(WI_REQUEST_DUMP);
 }
 
+static bool handled_by(int signal, void (*handler)(int))
+{
+    struct sigaction now;
+    return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == handler;
+}
+
 /* Unless the program handles or ignores the signal already. */
 static void install_dump_handler(int signal)
 {
-    struct sigaction old, action = {.sa_handler = dump_handler, .sa_flags = SA_RESTART | SA_ONSTACK};
-    if (sigaction(signal, NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL)
+    struct sigaction action = {.sa_handler = dump_handler, .sa_flags = SA_RESTART | SA_ONSTACK};
+    if (handled_by(signal, SIG_DFL))
         sigaction(signal, &action, NULL);
+}
+
+/* There will be nobody to ask, and perhaps no code: in a plugin. */
+static void remove_dump_handlers(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int signal = 1; signal < NSIG; signal++)
+        if (handled_by(signal, dump_handler))
+            sigaction(signal, &action, NULL);
 }
 
 static const struct {
@@ -250,6 +265,7 @@ void wi_debug_started(void)
 
 void wi_debug_stopped(void)
 {
+    remove_dump_handlers();
     remove_fault_handler(SIGSEGV, &old_segv);
     remove_fault_handler(SIGBUS, &old_bus);
     wi_fatal_describe = NULL;

@@ -16,6 +16,17 @@ static uintptr_t call(weft_fn_ fn, const uintptr_t *words)
     return ((six *)fn)(words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
+/* In it g is not to wait as a goroutine, behind the back of code that holds a lock of its library: its thread would run others
+   meanwhile, and one that wants that lock would block the thread to which g has to come back. */
+static uintptr_t call_unhooked(struct wi_goroutine *g, weft_fn_ fn, const uintptr_t *words)
+{
+    uint32_t before = g->flags & WI_G_UNHOOKED;
+    g->flags |= WI_G_UNHOOKED;
+    uintptr_t result = call(fn, words);
+    g->flags = (g->flags & ~(uint32_t)WI_G_UNHOOKED) | before;
+    return result;
+}
+
 /* noinline, as weft_errno: the address of errno is the calling thread's now, and a compiler must not know it from before. */
 static __attribute__((noinline)) void set_errno(int value)
 {
@@ -36,11 +47,13 @@ uintptr_t weft_blocking_(void *unused, const weft_site *site, weft_fn_ fn, const
 {
     (void)unused, (void)site;
     struct wi_thread *t = wi_self();
-    if (!t || !t->current || !wi_load_relaxed(&t->worker) || !(t = wi_enter()))
+    if (!t || !t->current)
         return call(fn, words);
+    if (!wi_load_relaxed(&t->worker) || !(t = wi_enter()))
+        return call_unhooked(wi_self()->current, fn, words);
     bool detached = wi_load_relaxed(&t->worker) && wi_detach(t);
     wi_leave(t);
-    uintptr_t result = call(fn, words);
+    uintptr_t result = call_unhooked(t->current, fn, words);
     if (!detached)
         return result;
     int error = weft_errno();

@@ -273,7 +273,9 @@ int64_t weft_copy_n(int dst, int src, int64_t n)
         error = send_file(&copy);
     } else if (!from_file && !to_file && !copy.src.blocks && !copy.dst.blocks) {
         error = copy_buffered(&copy, SPLICE_AFTER);
-        if (!error && !copy.ended && copy.left > 0)
+        if (error)
+            return error; /* whatever it is: a part may be lost */
+        if (!copy.ended && copy.left > 0)
             error = copy_spliced(&copy);
     }
     if (refused(error))

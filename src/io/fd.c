@@ -227,10 +227,11 @@ int wi_fd_new(int fd, enum wi_fd_kind kind)
         next_generation(f, kind);
     } else {
         make_fresh(f, kind);
-        /* Who still uses a descriptor that was closed behind weft's back goes on with this one. */
         wi_add_acq_rel(&f->state, UINT64_C(1) << WI_FD_GENERATION_SHIFT);
     }
     wi_unlock(&f->lock);
+    if (WI_UNLIKELY(state & WI_FD_USES)) /* of a descriptor that was closed behind weft's back: its waits fail */
+        wi_fd_wake(f, true, true);
     return 0;
 }
 

@@ -264,14 +264,21 @@ static int nap(unsigned refusals)
     return weft_sleep((50 * WEFT_US) << (doublings < 8 ? doublings : 8));
 }
 
+/* The descriptor is being closed, or its number is another one's, since the state was `begun`. */
+static inline bool is_over(struct wi_fd *f, uint64_t begun)
+{
+    uint64_t state = wi_load_relaxed(&f->state);
+    return (state & WI_FD_CLOSING) || (state ^ begun) >> WI_FD_GENERATION_SHIFT != 0;
+}
+
 static inline __attribute__((always_inline)) ssize_t
 do_until(struct wi_fd *f, int fd, enum wi_side side, wi_fd_attempt attempt, void *argument, size_t whole, int64_t until_ns)
 {
     enum wi_fd_kind kind = wi_fd_kind(f, fd);
     unsigned refusals = 0;
+    uint64_t begun = wi_load_relaxed(&f->state);
     for (bool waited = false;; waited = true) {
-        if (WI_UNLIKELY(wi_load_relaxed(&f->state) &
-                        WI_FD_CLOSING)) /* for operations of several attempts, that may never wait */
+        if (WI_UNLIKELY(is_over(f, begun))) /* also for operations of several attempts, that may never wait */
             return -EBADF;
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
         if (is_past(wi_fd_deadline(f, side))) {
@@ -345,8 +352,13 @@ int wi_fd_wait_until(int fd, int events, int64_t until_ns)
     enum wi_side side = reads || !(events & POLLOUT) ? WI_READS : WI_WRITES;
     if (either)
         wi_add_acq_rel(&f->either, 1); /* before the look: an edge after it must count */
+    uint64_t begun = wi_load_relaxed(&f->state);
     for (bool waited = false;; waited = true) {
         uint32_t e = wi_load_acquire(&f->events[side]); /* pairs with edge */
+        if (WI_UNLIKELY(is_over(f, begun))) {
+            result = -EBADF;
+            break;
+        }
         if ((result = wi_look(fd, events)) == -EINTR)
             continue;
         if (result > 0 && (result & POLLNVAL))

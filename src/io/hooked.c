@@ -19,8 +19,8 @@ bool weft_hooked_(void)
     if (!t || t->outdated || !t->current || (wi_load_relaxed(&t->epoch) & 1) || t->pins != 0)
         return false;
     struct wi_goroutine *g = t->current;
-    return !(g->flags & WI_G_STAYS) &&
-           on_own_stack(g); /* who stays is in a hooked call already, and weft makes this one for it */
+    /* Who stays is in a hooked call already, and weft makes this one for it. Who is in weft_blocking has a thread to block. */
+    return !(g->flags & (WI_G_STAYS | WI_G_UNHOOKED)) && on_own_stack(g);
 }
 
 int weft_wait_fd_until_(int fd, int events, int64_t until_ns)

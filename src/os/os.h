@@ -99,6 +99,8 @@ static inline void wi_os_barrier_light(void)
 
 /* ---- the process and the machine (linux/proc.c) ---- */
 pid_t wi_os_tid(void);
+/* Whether the process has a thread with this number. */
+bool wi_os_thread_exists(pid_t tid);
 /* CPUs that the process may use: the affinity mask, limited by the cgroup's CPU quota (v2 and v1), rounded up, 1 at
    least. */
 int wi_os_cpus(void);

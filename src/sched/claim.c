@@ -14,11 +14,12 @@
 
 void wi_set_detached(struct wi_thread *t, enum wi_detached why)
 {
-    if (t->detached == WI_DETACHED_BLOCKED)
+    uint8_t before = wi_load_relaxed(&t->detached);
+    if (before == WI_DETACHED_BLOCKED)
         wi_bump(&wi_sched.n_blocked, -1U);
-    else if (t->detached == WI_DETACHED_HOG)
+    else if (before == WI_DETACHED_HOG)
         wi_bump(&wi_sched.n_hogs, -1U);
-    t->detached = (uint8_t)why;
+    wi_store_relaxed(&t->detached, (uint8_t)why);
     if (why == WI_DETACHED_BLOCKED)
         wi_bump(&wi_sched.n_blocked, 1);
     else if (why == WI_DETACHED_HOG)

@@ -40,6 +40,7 @@ enum wi_goroutine_flags {
     WI_G_STAYS = 128,    /* goes on on run.thread, where others may run meanwhile, see home.c */
     WI_G_SIZE_SHIFT = 8, /* log2 of the stack size, 0 for the default */
     WI_G_SIZE_MASK = 0xff00,
+    WI_G_UNHOOKED = 0x10000, /* in weft_blocking: libweft_hook leaves its calls to libc */
 };
 
 /* What a parked goroutine waits for: shown by dumps, used by the deadlock report. */

@@ -415,7 +415,7 @@ static bool list_idle(struct wi_thread *t)
     wi_lock(&wi_sched.lock);
     if (wi_load_relaxed(&t->worker))
         wi_release_worker_locked(t);
-    if (t->detached)
+    if (wi_load_relaxed(&t->detached))
         wi_set_detached(t, WI_ATTACHED);
     bool surplus = wi_sched.n_idle_threads > (wi_load_relaxed(&wi_sched.alert) & WI_ALERT_IDLE_MASK) + 1;
     bool must_watch = wi_timers_next_ns() < wi_load_relaxed(&wi_sched.sentinel_ns); /* then it is needed */

@@ -267,6 +267,43 @@ static void serve_blockers(int64_t now_ns)
     }
 }
 
+/* A hog whose CPU time stands still and that is blocked in the kernel. */
+static bool has_blocked(struct wi_thread *t)
+{
+    int64_t cpu_ns = wi_os_thread_cpu_ns(wi_load_relaxed(&t->cpu_clock)), before_ns = t->hog_cpu_ns;
+    t->hog_cpu_ns = cpu_ns;
+    if (cpu_ns != before_ns)
+        return false;
+    int proc = wi_os_thread_watch(wi_load_relaxed(&t->tid));
+    bool blocked = proc > 0 && wi_os_thread_blocked(proc) == 1;
+    if (proc > 0)
+        close(proc);
+    return blocked;
+}
+
+/* Who computed, lost its worker, and then blocked takes nobody's time: were it counted on, those that compute would get longer
+   turns, and from some such goroutines on lose no worker at all. */
+static void serve_hogs(int64_t now_ns)
+{
+    static int64_t last_ns;
+    if (WI_LIKELY(wi_load_relaxed(&wi_sched.n_hogs) == 0) || now_ns - last_ns < SLICE_NS)
+        return;
+    last_ns = now_ns;
+    uint32_t made = wi_load_acquire(&wi_threads.made);
+    for (uint32_t number = 1; number < made; number++) {
+        struct wi_thread *t = wi_slab_record(&wi_threads, number);
+        if (!t || wi_load_relaxed(&t->detached) != WI_DETACHED_HOG)
+            continue;
+        uint32_t epoch = wi_load_acquire(&t->epoch);
+        if ((epoch & 1) || !has_blocked(t))
+            continue;
+        wi_lock(&wi_sched.lock);
+        if (wi_load_relaxed(&t->detached) == WI_DETACHED_HOG && wi_load_relaxed(&t->epoch) == epoch)
+            wi_set_detached(t, WI_DETACHED_BLOCKED);
+        wi_unlock(&wi_sched.lock);
+    }
+}
+
 /* Goroutines wait for a stack: what idle and busy workers keep for themselves is given back, and they try again. Whether
    there are any. Fatal when several looks in a row find no stack in use that could come back. */
 static bool serve_starved(int64_t now_ns)
@@ -342,6 +379,7 @@ static enum verdict look_around(int64_t now_ns)
         waiting.queued = wi_ring_length(&q->woken) + wi_ring_length(&q->fresh) != 0;
     }
     serve_blockers(now_ns);
+    serve_hogs(now_ns);
     waiting.unpolled = serve_poller(now_ns);
     bool starved = serve_starved(now_ns), homesick = serve_homesick(&waiting.homesick);
     if (starved || waiting.unpolled || homesick)

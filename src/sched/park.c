@@ -302,7 +302,7 @@ static inline __attribute__((always_inline)) void yield(struct wi_thread *t)
     struct wi_worker *w = wi_load_relaxed(&t->worker);
     if (WI_UNLIKELY(!w)) {
         wi_lock(&wi_sched.lock);
-        if (t->detached == WI_DETACHED_BLOCKED)
+        if (wi_load_relaxed(&t->detached) == WI_DETACHED_BLOCKED)
             g->flags |= WI_G_BLOCKER;
         wi_unlock(&wi_sched.lock);
         stop(t, g, commit_yield, NULL);

@@ -182,10 +182,10 @@ static void free_everything(void)
     wi_threads_stop();
     wi_lifetime++;
     wi_hooks.stopped();
-    wi_hooks.poll_stop();
     for (unsigned i = 0; i < procs; i++)
         wi_worker_drain(&wi_sched.workers[i]);
     wi_hooks.timers_stop();
+    wi_hooks.poll_stop(); /* after the timers: deadlines' alarms lie in the descriptors' records */
     wi_os_unmap(wi_sched.workers, procs * sizeof(struct wi_worker));
     wi_threads_outdate();
     wi_slab_destroy(&wi_goroutines);

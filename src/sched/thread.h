@@ -43,7 +43,7 @@ struct wi_thread {
     bool listed;                    /* [wi_sched.lock] in the list of idle threads */
     bool stop;                      /* [wi_sched.lock] end it */
     bool ending;                    /* [wi_sched.lock] counted in wi_sched.n_ending */
-    uint8_t detached;               /* [wi_sched.lock] enum wi_detached */
+    _Atomic uint8_t detached;       /* [stores: wi_sched.lock] enum wi_detached */
     _Atomic bool alive;             /* [atomic] the record is in use */
     bool outdated;                  /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
     struct wi_exceptions *exceptions; /* [const] C++'s per-thread state, NULL when there is no C++ in the process */
@@ -57,6 +57,7 @@ struct wi_thread {
     int64_t found_ns; /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
     uint32_t barren;  /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
     uint32_t stays;   /* [thread] goroutines that stay here, see home.c */
+    int64_t hog_cpu_ns; /* [monitor] its CPU time when the monitor last looked at it as a hog */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
     _Atomic pid_t tid;                             /* [stores: thread, when it begins; loads: all] */

@@ -414,6 +414,18 @@ TEST_BOTH(copies_from_socket_to_socket)
     }
 }
 
+/* An eventfd takes eight bytes and no fewer. */
+TEST_BOTH(a_copy_to_what_refuses_it_fails)
+{
+    int from[2], to = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    make_pair(from, SOCK_STREAM);
+    CHECK_EQ(weft_write(from[0], "five.", 5), 5);
+    CHECK_EQ(weft_shutdown_fd(from[0], SHUT_WR), 0);
+    CHECK_EQ(weft_copy(to, from[1]), -EINVAL);
+    CHECK_EQ(weft_close_fd(to), 0);
+    close_both(from);
+}
+
 static int temporary_file(int64_t n)
 {
     char path[] = "/tmp/weft-io-XXXXXX";

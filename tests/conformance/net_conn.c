@@ -321,6 +321,22 @@ TEST_BOTH(PeerResetsWriter)
     }
 }
 
+/* The peer has sent a part of what MSG_WAITALL wants: that is what there is, and the reset comes after it. */
+TEST_BOTH(PeerResetsBeforeAllCame)
+{
+    int ends[2];
+    char bytes[100];
+    weft_waitgroup wg = {0};
+    make_pair("tcp", ends);
+    CHECK_EQ(weft_write(ends[1], "ten bytes.", 10), 10);
+    weft_wg_go(&wg, leave_later, ends[1], true);
+    CHECK_EQ(weft_recvfrom(ends[0], bytes, sizeof bytes, MSG_WAITALL, NULL, NULL), 10);
+    CHECK_EQ(weft_recvfrom(ends[0], bytes, sizeof bytes, MSG_WAITALL, NULL, NULL), -ECONNRESET);
+    CHECK_EQ(weft_recvfrom(ends[0], bytes, sizeof bytes, MSG_WAITALL, NULL, NULL), 0);
+    weft_wg_wait(&wg);
+    shut(ends[0]);
+}
+
 /* What was sent before the reset of a peer that did not read it all. */
 TEST_BOTH(PeerClosesWithDataUnread)
 {

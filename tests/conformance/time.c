@@ -2,6 +2,7 @@
 #include "../workload.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <weft.h>
 
 #include "../test.h"
@@ -281,6 +282,43 @@ TEST_GO(LastOfADenseRowComesBesideComputing)
             weft_wg_go(&last, compute_until, &count, 41);
         weft_wg_wait(&last);
     }
+}
+
+static void compute_then_read(int fd, int64_t ns)
+{
+    char byte;
+    burn_ns(ns);
+    CHECK_EQ(read(fd, &byte, 1), 1);
+}
+
+static void sleep_and_say(_Atomic long *count)
+{
+    CHECK_EQ(weft_sleep(WEFT_MS), 0);
+    atomic_fetch_add(count, 1);
+}
+
+/* Those that lost their workers as they computed, and have been blocked ever since, take nobody's time: so many of them that no
+   more would be taken if they did. */
+TEST(HogsThatBlockTakeNoTime)
+{
+    enum { BLOCKED = 10 };
+    if (weft_procs() > 1)
+        return; /* it would take long */
+    int ends[2];
+    _Atomic long count = 0;
+    weft_waitgroup wg = {0};
+    CHECK_EQ(pipe(ends), 0);
+    for (int i = 0; i < BLOCKED; i++)
+        weft_wg_go(&wg, compute_then_read, ends[0], (10 * (i + 3)) * WEFT_MS);
+    CHECK_EQ(weft_sleep(WEFT_SECOND), 0);
+    weft_wg_go(&wg, sleep_and_say, &count);
+    CHECK_EQ(weft_sleep(WEFT_MS), 0);
+    weft_wg_go(&wg, compute_until, &count, 1);
+    CHECK(HOLDS_WITHIN(30000, atomic_load(&count) == 1));
+    CHECK_EQ(write(ends[1], "0123456789", BLOCKED), BLOCKED);
+    weft_wg_wait(&wg);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 TEST_MAIN()

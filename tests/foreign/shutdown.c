@@ -1,6 +1,8 @@
 /* shutdown.c — what weft_shutdown returns, what it leaves, and that weft starts again after it, many times. */
 #include "../workload.h"
+#include <poll.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <weft.h>
 
 #include "../test.h"
@@ -118,6 +120,26 @@ TEST(StartsAgain50Times)
         CHECK_EQ(count_names("/proc/self/fd"), descriptors);
         CHECK_EQ(weft_count(), 0);
     }
+}
+
+/* ---- descriptors ---- */
+
+TEST(ForgetsDeadlinesOfDescriptors)
+{
+    int ends[2];
+    char byte;
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(weft_fd_set_deadline(ends[0], POLLIN, weft_now() + 600 * WEFT_SECOND), 0);
+        CHECK_EQ(weft_fd_set_deadline(ends[0], POLLOUT, weft_now() + 600 * WEFT_SECOND), 0);
+        CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+        CHECK_EQ(weft_write(ends[1], "x", 1), 1);
+        CHECK_EQ(weft_read(ends[0], &byte, 1), 1);
+        CHECK_EQ(weft_fd_set_deadline(ends[0], POLLIN, weft_now() + WEFT_MS), 0);
+        CHECK_EQ(weft_read(ends[0], &byte, 1), -ETIMEDOUT);
+    }
+    CHECK_EQ(weft_close_fd(ends[0]), 0);
+    CHECK_EQ(weft_close_fd(ends[1]), 0);
 }
 
 /* ---- local values ---- */

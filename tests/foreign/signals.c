@@ -247,6 +247,32 @@ TEST(QuitKillsElsewhere)
     expect_killed_by(SIGQUIT);
 }
 
+static int return_0(void)
+{
+    return 0;
+}
+
+static void run_and_shut_down(void)
+{
+    CHECK_EQ(weft_run(return_0), 0);
+    CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+    say_ready();
+    wait_until_told();
+}
+
+/* Nobody is left to dump, and in a plugin no code. */
+TEST(QuitKillsAfterShutdown)
+{
+    start_child(run_and_shut_down, NULL);
+    CHECK_EQ(kill(child.pid, SIGQUIT), 0);
+    nap_ms(30);
+    expect_killed_by(SIGQUIT);
+    start_child(run_and_shut_down, "WEFT_DUMP_SIGNAL=USR1");
+    CHECK_EQ(kill(child.pid, SIGUSR1), 0);
+    nap_ms(30);
+    expect_killed_by(SIGUSR1);
+}
+
 static void say_handled(int signal)
 {
     (void)signal;

@@ -222,4 +222,38 @@ TEST(ThreadsLeaveNothing)
     check_and_free(&shared);
 }
 
+static void *use_and_outlive(void *argument)
+{
+    pthread_barrier_t *barrier = argument;
+    weft_yield();
+    pthread_barrier_wait(barrier);
+    pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+/* Nor do those that end after the runtime that knew them. */
+TEST(ThreadsThatOutliveTheRuntimeLeaveNothing)
+{
+    enum { THREADS = 100 };
+    int rounds = test_scale(60);
+    long before_kib = 0;
+    pthread_barrier_t barrier;
+    CHECK_EQ(pthread_barrier_init(&barrier, NULL, THREADS + 1), 0);
+    for (int round = 0; round < 10 + rounds; round++) {
+        pthread_t threads[THREADS];
+        if (round == 10)
+            before_kib = resident_kib();
+        for (int i = 0; i < THREADS; i++)
+            CHECK_EQ(pthread_create(&threads[i], NULL, use_and_outlive, &barrier), 0);
+        pthread_barrier_wait(&barrier);
+        CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+        pthread_barrier_wait(&barrier);
+        for (int i = 0; i < THREADS; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
+    pthread_barrier_destroy(&barrier);
+    if (!TEST_ASAN && !TEST_TSAN && rounds >= 60) /* 320 bytes for each would be 1,875 KiB */
+        CHECK(resident_kib() - before_kib < 1000);
+}
+
 TEST_MAIN()

@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -274,6 +275,99 @@ static void reuse_numbers(void)
 TEST(numbers_are_used_again)
 {
     once_each(reuse_numbers);
+}
+
+static void read_what_is_no_more(int fd, _Atomic int *reading, weft_waitgroup *wg)
+{
+    char x;
+    atomic_fetch_add(reading, 1);
+    CALL_FAILS(read(fd, &x, 1), EBADF);
+    weft_wg_done(wg);
+}
+
+/* Who waited for the number's descriptor of old gets nothing of the next one. */
+static void replace_what_is_read(void)
+{
+    for (int i = 0; i < test_scale(60); i++) {
+        int fds[2], others[2];
+        char x = 0;
+        _Atomic int reading = 0;
+        weft_waitgroup wg = {0};
+        make_pair(fds);
+        make_pair(others);
+        weft_wg_add(&wg, 2);
+        for (int j = 0; j < 2; j++)
+            weft_go(read_what_is_no_more, fds[0], &reading, &wg);
+        while (reading < 2)
+            weft_yield();
+        linger();
+        if (i % 2)
+            CALL_GIVES(dup2(others[0], fds[0]), fds[0]);
+        else
+            CALL_GIVES(fclose(fdopen(fds[0], "r+")), 0);
+        weft_wg_wait(&wg);
+        CHECK_EQ(write(others[1], "x", 1), 1);
+        CALL_GIVES(read(i % 2 ? fds[0] : others[0], &x, 1), 1);
+        CHECK_EQ(x, 'x');
+        if (i % 2)
+            CALL_GIVES(close(fds[0]), 0);
+        CALL_GIVES(close(fds[1]), 0);
+        close_both(others);
+    }
+}
+
+TEST(waits_end_with_their_descriptor)
+{
+    once_each(replace_what_is_read);
+}
+
+/* ---- weft_blocking ---- */
+
+struct library {
+    pthread_mutex_t lock;
+    int fds[2];
+    _Atomic int inside;
+};
+
+static int read_locked(struct library *library)
+{
+    char x = 0;
+    pthread_mutex_lock(&library->lock);
+    atomic_fetch_add(&library->inside, 1);
+    CHECK_EQ(read(library->fds[0], &x, 1), 1);
+    pthread_mutex_unlock(&library->lock);
+    return x;
+}
+
+static void call_library(struct library *library, weft_waitgroup *wg)
+{
+    CHECK_EQ(weft_blocking(read_locked, library), 'x');
+    weft_wg_done(wg);
+}
+
+static int use_library(void)
+{
+    struct library library = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    weft_waitgroup wg = {0};
+    make_pair(library.fds);
+    weft_wg_add(&wg, 4);
+    for (int i = 0; i < 4; i++) {
+        weft_go(call_library, &library, &wg);
+        while (atomic_load(&library.inside) == 0)
+            weft_sleep(WEFT_MS);
+    }
+    weft_sleep(10 * WEFT_MS);
+    CHECK_EQ(write(library.fds[1], "xxxx", 4), 4);
+    weft_wg_wait(&wg);
+    close_both(library.fds);
+    return 0;
+}
+
+/* A library that holds a lock while it reads. */
+TEST(nothing_is_hooked_in_weft_blocking)
+{
+    for (int i = 0; i < test_shorten(2, 10); i++)
+        CHECK_EQ(weft_run(use_library), 0);
 }
 
 /* ---- contexts ---- */

@@ -236,6 +236,14 @@ pid_t wi_os_tid(void)
     return (pid_t)syscall(SYS_gettid);
 }
 
+bool wi_os_thread_exists(pid_t tid)
+{
+    int saved_errno = errno;
+    bool exists = syscall(SYS_tgkill, getpid(), tid, 0) == 0 || errno != ESRCH;
+    errno = saved_errno;
+    return exists;
+}
+
 int wi_os_thread_watch(pid_t tid)
 {
     int saved = errno;
