@@ -54,9 +54,9 @@ struct wi_thread {
     struct wi_sanitizer_side side; /* [thread] the scheduler's own stack, for the sanitizers */
 
     _Atomic(struct wi_goroutine *) came_home; /* [stores: thread; loads: all] taken out of `home`, to be run next */
-    int64_t found_ns; /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
-    uint32_t barren;  /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
-    uint32_t stays;   /* [thread] goroutines that stay here, see home.c */
+    int64_t found_ns;   /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
+    uint32_t barren;    /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
+    uint32_t stays;     /* [thread] goroutines that stay here, see home.c */
     int64_t hog_cpu_ns; /* [monitor] its CPU time when the monitor last looked at it as a hog */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
