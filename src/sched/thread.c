@@ -41,8 +41,8 @@ static struct wi_thread *take_record(enum wi_thread_kind kind)
         return NULL;
     struct wi_thread *t = record;
     /* Others may still look at what the record's last user left; so these are never cleared: epoch, number, alive, tid,
-       cpu_clock; wake is stored. The epoch goes on: an asker that looks at the last user must see a change. A runtime thread
-       begins inside weft: nobody takes the worker that it is given before it has begun. */
+       cpu_clock, hog_cpu_ns; wake and detached are stored. The epoch goes on: an asker that looks at the last user must see a
+       change. A runtime thread begins inside weft: nobody takes the worker that it is given before it has begun. */
     wi_store_relaxed(&t->epoch, (wi_load_relaxed(&t->epoch) | 1) + (kind == WI_THREAD_RUNTIME ? 2 : 1));
     if (t->number == 0)
         t->number = wi_slab_number(&wi_threads, t);
@@ -50,6 +50,7 @@ static struct wi_thread *take_record(enum wi_thread_kind kind)
     clear(&t->worker, &t->alive);
     clear(&t->exceptions, &t->wake);
     wi_store_relaxed(&t->wake, WI_WAKE_NONE);
+    wi_store_relaxed(&t->detached, WI_ATTACHED);
     clear(&t->handle, t + 1);
     t->kind = (uint8_t)kind;
     t->pins = kind == WI_THREAD_FOREIGN;

@@ -43,9 +43,9 @@ struct wi_thread {
     bool listed;                    /* [wi_sched.lock] in the list of idle threads */
     bool stop;                      /* [wi_sched.lock] end it */
     bool ending;                    /* [wi_sched.lock] counted in wi_sched.n_ending */
-    _Atomic uint8_t detached;       /* [stores: wi_sched.lock] enum wi_detached */
-    _Atomic bool alive;             /* [atomic] the record is in use */
     bool outdated;                  /* [weft_shutdown; then const] foreign: known to a runtime that has ended */
+    _Atomic bool alive;             /* [atomic] the record is in use */
+    _Atomic uint8_t detached;       /* [stores: wi_sched.lock] enum wi_detached */
     struct wi_exceptions *exceptions; /* [const] C++'s per-thread state, NULL when there is no C++ in the process */
 #ifdef WEFT_CHECKED
     int32_t mutexes_held; /* [thread] pthread mutexes that the goroutine holder_id has locked here, see debug/held.c */
@@ -54,14 +54,14 @@ struct wi_thread {
     struct wi_sanitizer_side side; /* [thread] the scheduler's own stack, for the sanitizers */
 
     _Atomic(struct wi_goroutine *) came_home; /* [stores: thread; loads: all] taken out of `home`, to be run next */
-    int64_t found_ns;   /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
-    uint32_t barren;    /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
-    uint32_t stays;     /* [thread] goroutines that stay here, see home.c */
-    int64_t hog_cpu_ns; /* [monitor] its CPU time when the monitor last looked at it as a hog */
+    int64_t found_ns; /* [thread] when spinning last brought work; 0: it has been asked since how long that lasted */
+    uint32_t barren;  /* [thread] how often in a row it was soon out of work again, see may_ask_ns in idle.c */
+    uint32_t stays;   /* [thread] goroutines that stay here, see home.c */
 
     _Alignas(WI_CACHE_LINE) _Atomic uint32_t wake; /* [atomic] futex: enum wi_wake */
     _Atomic pid_t tid;                             /* [stores: thread, when it begins; loads: all] */
     _Atomic clockid_t cpu_clock;                   /* [likewise] CLOCK_THREAD_CPUTIME_ID as others see it */
+    int64_t hog_cpu_ns;                            /* [monitor] its CPU time when the monitor last looked at it as a hog */
     pthread_t handle;                              /* [const] runtime threads */
     struct wi_thread *next_idle;                   /* [wi_sched.lock] */
     _Atomic int64_t armed_ns;                      /* [stores: wi_sched.lock] idle: the time it sleeps to */

@@ -1,6 +1,7 @@
 /* threads.c — threads that weft did not start: sixteen at once that come and go and use everything, and twenty thousand
    short ones that must leave nothing behind. */
 #include "../workload.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <weft.h>
@@ -220,6 +221,41 @@ TEST(ThreadsLeaveNothing)
     if (!TEST_ASAN && !TEST_TSAN && n >= 16000) /* 128 bytes for each would be 2,000 KiB */
         CHECK(grown_kib < 1500);
     check_and_free(&shared);
+}
+
+static weft_local value = WEFT_LOCAL(NULL);
+
+static void *use_before_and_after(void *argument)
+{
+    pthread_barrier_t *barrier = argument;
+    weft_yield();
+    pthread_barrier_wait(barrier);
+    pthread_barrier_wait(barrier);
+    CHECK_EQ(weft_local_set(&value, argument), 0);
+    CHECK(weft_local_get(&value) == argument);
+    weft_ctx *ctx = weft_ctx_with_cancel(weft_ctx_background());
+    {
+        weft_scoped_use(ctx);
+        CHECK(weft_ctx_current() == ctx);
+        weft_ctx_cancel(ctx);
+        CHECK_EQ(weft_sleep(WEFT_SECOND), -ECANCELED);
+    }
+    weft_ctx_free(ctx);
+    return NULL;
+}
+
+/* A thread that outlives the runtime is like any other to the next. */
+TEST(ThreadIsKnownToTheNextRuntime)
+{
+    pthread_t thread;
+    pthread_barrier_t barrier;
+    CHECK_EQ(pthread_barrier_init(&barrier, NULL, 2), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, use_before_and_after, &barrier), 0);
+    pthread_barrier_wait(&barrier);
+    CHECK_EQ(weft_shutdown(20 * WEFT_SECOND), 0);
+    pthread_barrier_wait(&barrier);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    pthread_barrier_destroy(&barrier);
 }
 
 static void *use_and_outlive(void *argument)
