@@ -48,6 +48,20 @@ static inline void burn_ns(int64_t ns)
     }
 }
 
+/* Memory of this process that is in use. */
+static inline long resident_kib(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = -1;
+    CHECK(f);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "VmRSS: %ld", &kib) == 1)
+            break;
+    fclose(f);
+    return kib;
+}
+
 /* The kernel's id of the thread; a system call each time, so that no compiler keeps it across a move. */
 static inline pid_t thread_id(void)
 {

@@ -102,6 +102,9 @@ WEFT_API int weft_close_fd(int fd);
 WEFT_API bool weft_hooked_(void);
 /* As weft_wait_fd; -ETIME at until_ns, a time of weft_now(); INT64_MAX: never. Blocks. */
 WEFT_API int weft_wait_fd_until_(int fd, int events, int64_t until_ns);
+/* After a part of what MSG_WAITALL wants of a stream socket: whether to go on, once there is something, up to until_ns. The
+   socket's error is told once, and the next call shall get it. Blocks. */
+WEFT_API bool weft_has_more_(int fd, int64_t until_ns);
 /* One try of what may have to wait, without blocking: 0 or more, or a negative errno; -EAGAIN: it has to wait. */
 typedef ssize_t (*weft_attempt_)(int fd, void *argument);
 /* Attempts until the result is not -EAGAIN, and waits for events, POLLIN or POLLOUT, in between; -ETIME at until_ns.

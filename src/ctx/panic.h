@@ -33,6 +33,7 @@ void wi_call_guarded(weft_fn_ fn, uintptr_t word);
 
 /* local.c: destroys g's local values; outside weft, by g itself. */
 void wi_locals_destroy(struct wi_goroutine *g);
+/* Frees only what holds them; by whoever stops the runtime. */
 void wi_locals_forget(struct wi_goroutine *g);
 /* For hooks.h. */
 void wi_scopes_ending(struct wi_goroutine *g);

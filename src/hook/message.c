@@ -7,7 +7,6 @@
 #include "hook/hook.h"
 
 #include <limits.h>
-#include <sys/ioctl.h>
 
 const char hook_message_file;
 
@@ -81,13 +80,6 @@ static ssize_t try_recvfrom(int fd, void *argument)
         hook_next()->recvfrom(fd, it->buffer, it->size, it->flags | MSG_DONTWAIT, it->from, it->from ? it->length : NULL));
 }
 
-/* After a part of what MSG_WAITALL wants: whether to go on. */
-static bool has_more(int fd, int64_t until_ns)
-{
-    int left = 0, events = weft_wait_fd_until_(fd, POLLIN, until_ns);
-    return events >= 0 && (!(events & POLLERR) || (ioctl(fd, FIONREAD, &left) == 0 && left > 0));
-}
-
 static ssize_t receive_all(int fd, struct reception *it, int64_t until_ns)
 {
     size_t done = 0, size = it->size;
@@ -98,7 +90,7 @@ static ssize_t receive_all(int fd, struct reception *it, int64_t until_ns)
         done += (size_t)n;
         it->buffer = (char *)it->buffer + n;
         it->size -= (size_t)n;
-    } while (done < size && has_more(fd, until_ns));
+    } while (done < size && weft_has_more_(fd, until_ns));
     return (ssize_t)done;
 }
 

@@ -47,13 +47,14 @@ uintptr_t weft_blocking_(void *unused, const weft_site *site, weft_fn_ fn, const
 {
     (void)unused, (void)site;
     struct wi_thread *t = wi_self();
-    if (!t || !t->current)
+    struct wi_goroutine *g = t ? t->current : NULL;
+    if (!g)
         return call(fn, words);
     if (!wi_load_relaxed(&t->worker) || !(t = wi_enter()))
-        return call_unhooked(wi_self()->current, fn, words);
+        return call_unhooked(g, fn, words);
     bool detached = wi_load_relaxed(&t->worker) && wi_detach(t);
     wi_leave(t);
-    uintptr_t result = call_unhooked(t->current, fn, words);
+    uintptr_t result = call_unhooked(g, fn, words);
     if (!detached)
         return result;
     int error = weft_errno();

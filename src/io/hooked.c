@@ -4,6 +4,8 @@
 #include "sched/enter.h"
 #include "weft/io.h"
 
+#include <sys/ioctl.h>
+
 /* The caller's frame lies on its goroutine's stack: not on one for signals, nor on that of a coroutine of somebody
    else's. */
 static bool on_own_stack(struct wi_goroutine *g)
@@ -26,6 +28,12 @@ bool weft_hooked_(void)
 int weft_wait_fd_until_(int fd, int events, int64_t until_ns)
 {
     return wi_fd_wait_until(fd, events, until_ns == INT64_MAX ? 0 : until_ns <= 0 ? 1 : until_ns);
+}
+
+bool weft_has_more_(int fd, int64_t until_ns)
+{
+    int left = 0, events = weft_wait_fd_until_(fd, POLLIN, until_ns);
+    return events >= 0 && (!(events & POLLERR) || (ioctl(fd, FIONREAD, &left) == 0 && left > 0));
 }
 
 struct attempt {

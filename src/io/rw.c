@@ -12,9 +12,7 @@
 #include "weft/io.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -252,13 +250,6 @@ static ssize_t do_flagged(int fd, enum wi_side side, wi_fd_attempt attempt, void
     return result;
 }
 
-/* After a part of what MSG_WAITALL wants: whether to go on. The socket's error is told once: the next call shall get it. */
-static bool has_more(int fd)
-{
-    int left = 0, events = weft_wait_fd(fd, POLLIN);
-    return events >= 0 && (!(events & POLLERR) || (ioctl(fd, FIONREAD, &left) == 0 && left > 0));
-}
-
 /* What MSG_WAITALL asks of a stream: more until all is there, or an error or the end comes, which the next call will
    report. */
 static ssize_t receive_all(int fd, struct datagram *it)
@@ -271,7 +262,7 @@ static ssize_t receive_all(int fd, struct datagram *it)
         it->size = size - done;
         n = do_flagged(fd, WI_READS, try_recvfrom, it, it->flags);
         done += n > 0 ? (size_t)n : 0;
-    } while (n > 0 && done < size && has_more(fd));
+    } while (n > 0 && done < size && weft_has_more_(fd, INT64_MAX));
     return n < 0 && done == 0 ? n : (ssize_t)done;
 }
 

@@ -83,7 +83,8 @@ void wi_ready(struct wi_thread *t, struct wi_goroutine *g);
 int wi_ready_and_leave(struct wi_thread *t, struct wi_goroutine *g, int result);
 /* Queues a list of goroutines made ready at once. t is NULL on the monitor. */
 void wi_ready_list(struct wi_thread *t, struct wi_goroutine *list);
-/* The same for those that t, which has a worker, is about to run itself: wakes no idle worker. The monitor does when t does not come to it. */
+/* The same for those that t, which has a worker, is about to run itself: wakes no idle worker. The monitor does when t does
+   not come to it. */
 void wi_ready_list_here(struct wi_thread *t, struct wi_goroutine *list);
 /* Queues the current goroutine behind the others and runs them. */
 void wi_yield(struct wi_thread *t);

@@ -112,9 +112,8 @@ void wi_threads_outdate(void)
         struct wi_thread *t = wi_slab_record(&wi_threads, number);
         if (!t || t == self || t->kind != WI_THREAD_FOREIGN || !wi_load_acquire(&t->alive)) /* pairs with introduce */
             continue;
-        if (t->outdated &&
-            !wi_os_thread_exists(wi_load_relaxed(&t->tid))) { /* it has ended, and there was no key to tell us */
-            give_record(t);
+        if (t->outdated && !wi_os_thread_exists(wi_load_relaxed(&t->tid))) {
+            give_record(t); /* it has ended since, and there was no key to tell us */
             continue;
         }
         others = true;

@@ -380,15 +380,6 @@ static __attribute__((noinline)) void exits_at(int depth)
         exits_at(depth - 1);
 }
 
-static long resident_kib(void)
-{
-    long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file && fscanf(file, "%ld %ld", &pages, &resident) == 2);
-    fclose(file);
-    return resident * 4;
-}
-
 /* A hundred thousand, from various depths: nothing is left behind, in weft or in a sanitizer. */
 TEST_BOTH(ExitOften)
 {

@@ -183,19 +183,6 @@ TEST(RuntimeOutlivesTheThreadThatStartedIt)
     weft_chan_free(start.c);
 }
 
-static long resident_kib(void)
-{
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    long kib = -1;
-    CHECK(f);
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "VmRSS: %ld", &kib) == 1)
-            break;
-    fclose(f);
-    return kib;
-}
-
 static void come_and_go(struct shared *shared, int n)
 {
     pthread_t threads[4];
